@@ -1,0 +1,118 @@
+# lua-libevent: build, run, test, install. The README's two commands are
+# `make run` and `make test`; both install what is missing first.
+
+VERSION = 0.1.0
+PREFIX = /usr/local
+LUA_VERSION = 5.4
+LUA_DIR = $(PREFIX)/share/lua/$(LUA_VERSION)
+LUA_LIB = $(PREFIX)/lib/lua/$(LUA_VERSION)
+
+LUA = lua5.4
+LUAROCKS = luarocks --lua-version $(LUA_VERSION)
+BUSTED = $(shell command -v busted || echo busted)
+LUACHECK = luacheck
+PKG_CONFIG = pkg-config
+CC = cc
+
+LUA_PC = $(shell for p in lua5.4 lua-5.4 lua54 lua; do \
+  $(PKG_CONFIG) --exists "$$p" 2>/dev/null && echo $$p && break; done)
+LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
+EVENT_CFLAGS = $(shell $(PKG_CONFIG) --cflags libevent_core)
+EVENT_LIBS = $(shell $(PKG_CONFIG) --libs libevent_core)
+
+CFLAGS = -O2 -g
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes
+CFLAGS_ALL = -std=c99 -fPIC -fvisibility=hidden $(WARN) $(LUA_CFLAGS) \
+  $(EVENT_CFLAGS) $(SANFLAGS) $(CFLAGS)
+SHARED = $(if $(filter Darwin,$(shell uname)),-bundle -undefined \
+  dynamic_lookup,-shared)
+
+# SAN=1 builds and tests under AddressSanitizer and UBSan, in a tree of its
+# own. Leaks are valgrind's: the interpreter's own would be reported too.
+ifdef SAN
+BUILD = build-san
+SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=all \
+  -fno-omit-frame-pointer
+SANENV = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) \
+  $$($(CC) -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+else
+BUILD = build
+endif
+
+CORE = $(BUILD)/libevent/core.so
+OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
+TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
+  LUA_CPATH="$(CURDIR)/$(BUILD)/?.so;;" LUA=$(LUA)
+SPECS = spec
+
+.PHONY: all run test valgrind soak bench lint install uninstall clean env \
+  dependencies
+
+all: $(CORE)
+
+$(CORE): $(OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(SHARED) $(SANFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(EVENT_LIBS) \
+	  -lpthread
+
+$(BUILD)/%.o: src/%.c src/lev.h | $(BUILD)
+	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+$(BUILD):
+	mkdir -p $@
+
+# The echo server, on the address of ADDRESS=... if given.
+run: dependencies
+	@$(MAKE) --no-print-directory all
+	$(TREE) $(LUA) examples/echo_server.lua $(ADDRESS)
+
+test: dependencies
+	@$(MAKE) --no-print-directory all $(BUILD)/load
+	$(TREE) $(SANENV) BUILD=$(CURDIR)/$(BUILD) \
+	  $(LUA) $(BUSTED) $(SPECS)
+
+# The specs again, in search of leaks and of reads and writes gone astray.
+valgrind: dependencies
+	@$(MAKE) --no-print-directory all $(BUILD)/load
+	$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) valgrind -q --leak-check=full \
+	  --errors-for-leak-kinds=definite --show-leak-kinds=definite \
+	  --error-exitcode=9 --trace-children=yes \
+	  --trace-children-skip='*/sh,*/bash,*/dash,*/nc*,*/socat,*/load' \
+	  $(LUA) $(BUSTED) $(SPECS)
+
+# A million connections and a million timers, and what they leave behind.
+soak: dependencies
+	@$(MAKE) --no-print-directory all $(BUILD)/load
+	$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/soak.lua
+
+$(BUILD)/load: bench/load.c | $(BUILD)
+	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
+
+lint:
+	$(LUACHECK) lua examples spec bench
+	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
+	  --enable=warning,performance,portability -Isrc $(LUA_CFLAGS) src
+
+# What a shell needs to run scripts from this tree: eval "$(make env)"
+env:
+	@echo 'export $(TREE)'
+
+# Installs what is missing, if anything is: nothing is asked of the network
+# when all is there.
+dependencies:
+	@scripts/dependencies
+
+install: all
+	install -d $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent
+	install -m 755 $(CORE) $(DESTDIR)$(LUA_LIB)/libevent/core.so
+	install -m 644 lua/libevent/*.lua $(DESTDIR)$(LUA_DIR)/libevent/
+
+uninstall:
+	rm -f $(DESTDIR)$(LUA_LIB)/libevent/core.so
+	rm -f $(addprefix $(DESTDIR)$(LUA_DIR)/libevent/,$(notdir \
+	  $(wildcard lua/libevent/*.lua)))
+	-rmdir $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent
+
+clean:
+	rm -rf build build-san

@@ -1,0 +1,7 @@
+--- libevent for Lua: the module that scripts require.
+
+local libevent = require "libevent.core"
+
+libevent._VERSION = "lua-libevent 0.1.0"
+
+return libevent

@@ -1,0 +1,144 @@
+--- What the specs share: loops with a deadline, callbacks that are counted,
+--- child processes, and the check that a test leaves nothing alive.
+---
+---   local t = require "spec.helper"
+---   before_each(t.start)
+---   after_each(t.finish)
+
+local lfs = require "lfs"
+local libevent = require "libevent"
+
+local t = {}
+
+local expected = {}                           -- {name, wanted, got} each
+local alive = setmetatable({}, {__mode = "k"})  -- the bases of this test
+local descriptors                             -- open when the test began
+
+--- Valgrind and the sanitizers make everything slower.
+t.slow = (os.getenv "VALGRIND" or os.getenv "LD_PRELOAD") and 10 or 1
+
+local function opendescriptors()
+  local list = {}
+  for name in lfs.dir "/proc/self/fd" do
+    if name:match "^%d+$" then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return table.concat(list, " ")
+end
+
+function t.start()
+  collectgarbage() collectgarbage()
+  expected = {}
+  descriptors = opendescriptors()
+end
+
+--- Fails the test for callbacks that were missing, and for bases and
+--- descriptors that outlive two collections.
+function t.finish()
+  local list = expected
+  expected = {}
+  collectgarbage() collectgarbage()
+  for _, e in ipairs(list) do
+    if e.got ~= e.wanted then
+      error(("%s: %d calls expected, got %d"):format(e.name, e.wanted, e.got))
+    end
+  end
+  list = nil
+  collectgarbage() collectgarbage()
+  local base = next(alive)
+  alive = setmetatable({}, {__mode = "k"})
+  if base then error("left alive: " .. tostring(base)) end
+  local now = opendescriptors()
+  if now ~= descriptors then
+    error(("descriptors before: %s; after: %s"):format(descriptors, now))
+  end
+end
+
+--- A base that the check at the end of the test knows.
+function t.base(options)
+  local base = assert(libevent.base(options))
+  alive[base] = true
+  return base
+end
+
+--- f, to be called exactly n times (1) before the test ends; without f a
+--- function that only counts.
+function t.expect(f, n, name)
+  local info = debug.getinfo(2, "Sl")
+  local e = {wanted = n or 1, got = 0,
+             name = name or info.short_src .. ":" .. info.currentline}
+  expected[#expected + 1] = e
+  return function(...)
+    e.got = e.got + 1
+    if e.got > e.wanted then
+      error(("%s: more than %d calls"):format(e.name, e.wanted), 2)
+    end
+    if f then return f(...) end
+  end
+end
+
+--- A function that must not be called.
+function t.never(name)
+  return t.expect(nil, 0, name)
+end
+
+--- Runs the loop until nothing is left, it is told to stop, or the deadline
+--- (5 seconds) passes, which is an error.
+function t.run(base, seconds)
+  local late = false
+  local deadline = base:timer(function() late = true end)
+  deadline:add((seconds or 5) * t.slow)
+  repeat
+    base:loop "once"
+    local closed = tostring(base):match "closed"
+    if late then error("the deadline has passed", 2) end
+    if closed then return end
+  until base:got_exit() or base:got_break() or base:num_events() <= 1
+  deadline:close()
+end
+
+--- Turns of the loop, without waiting.
+function t.turns(base, n)
+  for _ = 1, n or 1 do base:loop "nonblock" end
+end
+
+--- Runs 'code' in an interpreter of its own: all that it printed, and its
+--- exit status (128 + n for a signal n, 124 after 20 seconds).
+function t.lua(code)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(code)
+  file:close()
+  local pipe = io.popen(("timeout %d %s %s 2>&1; echo \"status $?\""):format(
+    20 * t.slow, os.getenv "LUA" or "lua5.4", path))
+  local output = pipe:read "a"
+  pipe:close()
+  os.remove(path)
+  local text, status = output:match "^(.*)status (%d+)\n$"
+  return text, tonumber(status)
+end
+
+--- A listener on a free port of 127.0.0.1 and a bufferevent connected to it:
+--- both ends are given to f(server, client) when the two are connected.
+function t.connected(base, f)
+  local server, client, listener
+  local function go()
+    if server and client then
+      listener:close()
+      f(server, client)
+    end
+  end
+  listener = assert(base:listener("127.0.0.1:0", function(_, conn)
+    server = conn
+    go()
+  end))
+  local bev = base:bufferevent()
+  bev:setcb(nil, nil, function(b, what)
+    assert(what == "connected", what)
+    client = b
+    go()
+  end)
+  assert(bev:connect(listener:sockname()))
+end
+
+return t

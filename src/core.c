@@ -1,0 +1,48 @@
+/*
+** core.c: the module libevent.core: what belongs to no object.
+*/
+#include "lev.h"
+
+/* libevent.methods() -> names, the best first */
+static int lev_methods (lua_State *L) {
+  lua_Integer n = 0;
+  lua_newtable(L);
+  for (const char **m = event_get_supported_methods(); m && *m; m++) {
+    lua_pushstring(L, *m);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
+/* libevent.version() -> version, number */
+static int lev_version (lua_State *L) {
+  lua_pushstring(L, event_get_version());
+  lua_pushinteger(L, event_get_version_number());
+  return 2;
+}
+
+static const luaL_Reg functions[] = {
+  {"methods", lev_methods},
+  {"version", lev_version},
+  {NULL, NULL}
+};
+
+/* struct event is part of our userdata: as long as its header said. */
+static void checkversion (lua_State *L) {
+  if (event_get_struct_event_size() != sizeof(struct event))
+    luaL_error(L, "built for libevent %s, but this is libevent %s",
+               LIBEVENT_VERSION, event_get_version());
+}
+
+LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
+  luaL_checkversion(L);
+  checkversion(L);
+  levL_openprocess(L);
+  luaL_newlib(L, functions);
+  levL_openbase(L);
+  levL_openbuffer(L);
+  levL_openevent(L);
+  levL_openbufferevent(L);
+  levL_openlistener(L);
+  return 1;
+}

@@ -1,0 +1,444 @@
+/*
+** event.c: struct event: descriptors, timers, signals, events of the script.
+**
+** The struct is part of the userdata. It is anchored while it is pending or
+** active, which libevent says itself; fired, deleted or closed, it is the
+** script's alone.
+*/
+#include "lev.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* user values, after LEV_UVBASE */
+enum { CALLBACK = 2, DESCRIPTOR, NUSERVALUES = DESCRIPTOR };
+
+typedef struct lev_Event {
+  lev_Object o;
+  struct event ev;
+  bool signals;               /* has taken the process's signals */
+} lev_Event;
+
+#define IO (EV_READ | EV_WRITE | EV_CLOSED)
+
+/* what an event on a descriptor can be made of */
+static const lev_Word iowords[] = {
+  {"read", EV_READ}, {"write", EV_WRITE}, {"closed", EV_CLOSED},
+  {"persist", EV_PERSIST}, {"et", EV_ET}, {"timeout", EV_TIMEOUT}, {NULL, 0}
+};
+
+static const lev_Word timerwords[] = {
+  {"persist", EV_PERSIST}, {"timeout", EV_TIMEOUT}, {NULL, 0}
+};
+
+/* what a callback is told, and event:active and event:pending can be */
+static const lev_Word whatwords[] = {
+  {"timeout", EV_TIMEOUT}, {"read", EV_READ}, {"write", EV_WRITE},
+  {"signal", EV_SIGNAL}, {"closed", EV_CLOSED}, {NULL, 0}
+};
+
+static const lev_Word eventwords[] = {
+  {"timeout", EV_TIMEOUT}, {"read", EV_READ}, {"write", EV_WRITE},
+  {"signal", EV_SIGNAL}, {"closed", EV_CLOSED}, {"persist", EV_PERSIST},
+  {"et", EV_ET}, {NULL, 0}
+};
+
+/* {==== Kind and accessors ==== */
+
+static bool isadded (const lev_Event *e) {
+  return e->ev.ev_evcallback.evcb_flags & (EVLIST_INSERTED | EVLIST_TIMEOUT);
+}
+
+/* event_pending does not see an event made active with no word at all. */
+static bool isactive (const lev_Object *o) {
+  const lev_Event *e = (const lev_Event *)o;
+  return isadded(e) || (e->ev.ev_evcallback.evcb_flags
+                        & (EVLIST_ACTIVE | EVLIST_ACTIVE_LATER));
+}
+
+static void dropsignals (lev_Event *e) {
+  if (e->signals)
+    levL_dropsignals(e->o.base);
+  e->signals = false;
+}
+
+static void freeevent (lev_Object *o) {
+  lev_Event *e = (lev_Event *)o;
+  event_del(&e->ev);
+  dropsignals(e);
+}
+
+static const lev_Kind kind = {LEV_EVENT, isactive, freeevent};
+
+static lev_Event *checkevent (lua_State *L) {
+  return levL_checkopen(L, 1, &kind);
+}
+
+/* ====} */
+
+/* {==== From libevent to Lua ==== */
+
+/* [1] event, [2] what */
+static int callevent (lua_State *L) {
+  short what = *(short *)lua_touserdata(L, 2);
+  lua_getiuservalue(L, 1, CALLBACK);
+  lua_pushvalue(L, 1);
+  levL_pushwords(L, what & (IO | EV_TIMEOUT | EV_SIGNAL), whatwords);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+static void onevent (evutil_socket_t fd, short what, void *arg) {
+  (void)fd;
+  levL_protect(arg, callevent, &what, NULL);
+}
+
+/* ====} */
+
+/* {==== Constructors ==== */
+
+/* Pushes a new event; the callback is at 'cb'. */
+static lev_Event *newevent (lua_State *L, lev_Base *base, int fd, short what,
+                            int cb) {
+  lev_Event *e = levL_newobject(L, 1, &kind, sizeof(*e), NUSERVALUES);
+  lua_pushvalue(L, cb);
+  lua_setiuservalue(L, -2, CALLBACK);
+  event_assign(&e->ev, base->event_base, fd, what, onevent, e);
+  levL_adopt(base, &e->o);
+  return e;
+}
+
+static void checkcallback (lua_State *L, int arg) {
+  if (!levL_optcallback(L, arg))
+    levL_expected(L, arg, arg, "function");
+}
+
+static void checkfeature (lua_State *L, lev_Base *base, bool wanted,
+                          int feature, const char *word) {
+  if (wanted && !(event_base_get_features(base->event_base) & feature))
+    luaL_argerror(L, 3, lua_pushfstring(L,
+        "method '%s' does not know '%s'",
+        event_base_get_method(base->event_base), word));
+}
+
+/* base:event(fd, what, cb) at 1..4, pushed */
+static lev_Event *pushevent (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  int fd = levL_checkfd(L, 2);
+  short what = (short)levL_checkwords(L, 3, iowords);
+  lev_Event *e;
+  luaL_argcheck(L, what & IO, 3, "one of read, write, closed expected");
+  checkfeature(L, base, what & EV_ET, EV_FEATURE_ET, "et");
+  checkfeature(L, base, what & EV_CLOSED, EV_FEATURE_EARLY_CLOSE, "closed");
+  checkcallback(L, 4);
+  e = newevent(L, base, fd, what, 4);
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, -2, DESCRIPTOR);     /* an object keeps its fd open */
+  return e;
+}
+
+/* base:event(fd, what, cb) -> event */
+static int lev_base_event (lua_State *L) {
+  pushevent(L);
+  return 1;
+}
+
+/* base:timer(cb [, "persist"]) -> event */
+static int lev_base_timer (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  int what = 0;
+  checkcallback(L, 2);
+  if (!lua_isnoneornil(L, 3))
+    what = levL_checkwords(L, 3, timerwords);
+  newevent(L, base, -1, (short)(what | EV_TIMEOUT), 2);
+  return 1;
+}
+
+/* base:signal(signal, cb) -> event */
+static int lev_base_signal (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  int sig = levL_checksignal(L, 2);
+  checkcallback(L, 3);
+  newevent(L, base, sig, EV_SIGNAL | EV_PERSIST, 3);
+  return 1;
+}
+
+/* base:user(cb) -> event */
+static int lev_base_user (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  checkcallback(L, 2);
+  newevent(L, base, -1, 0, 2);
+  return 1;
+}
+
+/* ====} */
+
+/* {==== Methods ==== */
+
+/* What libevent would find out itself, but tell stderr. */
+static int refusal (const lev_Event *e) {
+  struct stat st;
+  int features = event_base_get_features(e->o.base->event_base);
+  if (!(e->ev.ev_events & IO) || isadded(e))
+    return 0;
+  if (fstat(event_get_fd(&e->ev), &st) == -1)
+    return errno;
+  if (S_ISREG(st.st_mode) && !(features & EV_FEATURE_FDS))
+    return EPERM;
+  return 0;
+}
+
+/* [event] add for 'tv', NULL for no timeout; 0 or an errno */
+static int add (lua_State *L, int event, lev_Event *e,
+                const struct timeval *tv) {
+  static const struct timeval soon = {0, 1};
+  int err = refusal(e);
+  bool wassignals = e->signals;
+  if (err)
+    return err;
+  if (tv && !evutil_timerisset(tv) && (e->ev.ev_events & EV_PERSIST))
+    tv = &soon;               /* an interval of 0 would fire only once */
+  levL_anchor(L, event, &e->o);
+  if (tv)
+    levL_freshen(e->o.base);
+  if ((e->ev.ev_events & EV_SIGNAL) && !e->signals) {
+    e->signals = levL_takesignals(e->o.base);
+    err = e->signals ? 0 : EBUSY;
+  }
+  if (err == 0 && event_add(&e->ev, tv) < 0) {
+    err = errno;
+    if (!wassignals)
+      dropsignals(e);
+  }
+  levL_settle(L, event, &e->o);
+  return err;
+}
+
+static int refuseadd (lua_State *L, const lev_Event *e, int err) {
+  bool taken = (err == EBUSY && (e->ev.ev_events & EV_SIGNAL));
+  return levL_refuse(L, err, taken ? "another base has the process's signals"
+                                   : NULL);
+}
+
+/* event:add([seconds]) -> event | nil, message, errno */
+static int lev_event_add (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  struct timeval tv;
+  const struct timeval *timeout = levL_time(L, 2, 2, &tv);
+  int err;
+  if (timeout == NULL && !(e->ev.ev_events & (IO | EV_SIGNAL)))
+    return levL_expected(L, 2, 2, "seconds");
+  err = add(L, 1, e, timeout);
+  if (err)
+    return refuseadd(L, e, err);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* base:once(fd, what, cb [, seconds]) -> event | nil, message, errno */
+static int lev_base_once (lua_State *L) {
+  struct timeval tv;
+  const struct timeval *timeout = levL_time(L, 5, 5, &tv);
+  lev_Event *e;
+  int err;
+  lua_settop(L, 4);
+  if (lua_isnil(L, 2)) {      /* no descriptor: a timer */
+    lev_Base *base = levL_checkbase(L, 1);
+    levL_checkwords(L, 3, timerwords + 1);
+    checkcallback(L, 4);
+    if (timeout == NULL)
+      levL_expected(L, 5, 5, "seconds");
+    e = newevent(L, base, -1, EV_TIMEOUT, 4);
+  }
+  else {
+    luaL_argcheck(L, !(levL_checkwords(L, 3, iowords) & EV_PERSIST), 3,
+                  "'persist' is not once");
+    e = pushevent(L);
+  }
+  err = add(L, 5, e, timeout);
+  if (err)
+    return refuseadd(L, e, err);
+  return 1;
+}
+
+/* libevent keeps the interval of a persistent event that is deleted, and
+   would go on with it when it is added without one: assigned anew, it is
+   forgotten. */
+static void forgetinterval (lev_Event *e) {
+  int priority = event_get_priority(&e->ev);
+  event_assign(&e->ev, e->o.base->event_base, event_get_fd(&e->ev),
+               event_get_events(&e->ev), onevent, e);
+  event_priority_set(&e->ev, priority);
+}
+
+/* event:del() -> event */
+static int lev_event_del (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  event_del(&e->ev);
+  if ((e->ev.ev_events & (EV_PERSIST | EV_SIGNAL)) == EV_PERSIST)
+    forgetinterval(e);
+  dropsignals(e);
+  levL_settle(L, 1, &e->o);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* event:remove_timer() -> event */
+static int lev_event_remove_timer (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  event_remove_timer(&e->ev);
+  levL_settle(L, 1, &e->o);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* event:active([what]) -> event */
+static int lev_event_active (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  int what = lua_isnoneornil(L, 2) ? 0 : levL_checkwords(L, 2, whatwords);
+  levL_anchor(L, 1, &e->o);
+  event_active(&e->ev, what, 1);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* event:pending([what]) -> words [, seconds] | nil */
+static int lev_event_pending (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  int mask = IO | EV_TIMEOUT | EV_SIGNAL;
+  struct timeval due, now;
+  int what;
+  if (!lua_isnoneornil(L, 2))
+    mask = levL_checkwords(L, 2, whatwords);
+  what = event_pending(&e->ev, (short)mask, &due);
+  if (what == 0)
+    lua_pushnil(L);
+  else
+    levL_pushwords(L, what, whatwords);
+  if (!(what & EV_TIMEOUT) || !event_pending(&e->ev, EV_TIMEOUT, &due)
+      || !(e->ev.ev_evcallback.evcb_flags & EVLIST_TIMEOUT))
+    return 1;
+  levL_freshen(e->o.base);
+  event_base_gettimeofday_cached(e->o.base->event_base, &now);
+  evutil_timersub(&due, &now, &due);
+  lua_pushnumber(L, due.tv_sec < 0 ? 0 : (lua_Number)due.tv_sec
+                                         + (lua_Number)due.tv_usec / 1e6);
+  return 2;
+}
+
+/* event:priority_set(priority) -> event | nil, message, errno */
+static int lev_event_priority_set (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  int n = event_base_get_npriorities(e->o.base->event_base);
+  int priority = (int)levL_range(L, 2, 2, 0, n - 1);
+  if (event_priority_set(&e->ev, priority) < 0)
+    return levL_refuse(L, EBUSY, "the event is active");
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* event:priority() -> priority */
+static int lev_event_priority (lua_State *L) {
+  lua_pushinteger(L, event_get_priority(&checkevent(L)->ev));
+  return 1;
+}
+
+/* event:fd() -> descriptor | nil */
+static int lev_event_fd (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  if (e->ev.ev_events & IO)
+    lua_pushinteger(L, event_get_fd(&e->ev));
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+/* event:signal() -> number | nil */
+static int lev_event_signal (lua_State *L) {
+  lev_Event *e = checkevent(L);
+  if (e->ev.ev_events & EV_SIGNAL)
+    lua_pushinteger(L, event_get_signal(&e->ev));
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+/* event:events() -> words */
+static int lev_event_events (lua_State *L) {
+  levL_pushwords(L, event_get_events(&checkevent(L)->ev), eventwords);
+  return 1;
+}
+
+/* event:callback() -> function */
+static int lev_event_callback (lua_State *L) {
+  checkevent(L);
+  lua_getiuservalue(L, 1, CALLBACK);
+  return 1;
+}
+
+/* event:set_callback(cb) -> event */
+static int lev_event_set_callback (lua_State *L) {
+  checkevent(L);
+  checkcallback(L, 2);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, CALLBACK);
+  return 1;
+}
+
+/* event:base() -> base */
+static int lev_event_base (lua_State *L) {
+  return levL_getbase(L, &kind);
+}
+
+/* event:close() -> event */
+static int lev_event_close (lua_State *L) {
+  return levL_close(L, &kind);
+}
+
+static int lev_event__tostring (lua_State *L) {
+  lev_Object *o = luaL_checkudata(L, 1, LEV_EVENT);
+  return levL_tostring(L, LEV_EVENT, o->base != NULL);
+}
+
+/* ====} */
+
+static const luaL_Reg methods[] = {
+  {"add", lev_event_add},
+  {"del", lev_event_del},
+  {"remove_timer", lev_event_remove_timer},
+  {"active", lev_event_active},
+  {"pending", lev_event_pending},
+  {"priority_set", lev_event_priority_set},
+  {"priority", lev_event_priority},
+  {"fd", lev_event_fd},
+  {"signal", lev_event_signal},
+  {"events", lev_event_events},
+  {"callback", lev_event_callback},
+  {"set_callback", lev_event_set_callback},
+  {"base", lev_event_base},
+  {"close", lev_event_close},
+  {NULL, NULL}
+};
+
+static const luaL_Reg metamethods[] = {
+  {"__gc", lev_event_close},
+  {"__close", lev_event_close},
+  {"__tostring", lev_event__tostring},
+  {NULL, NULL}
+};
+
+static const luaL_Reg constructors[] = {
+  {"event", lev_base_event},
+  {"timer", lev_base_timer},
+  {"signal", lev_base_signal},
+  {"user", lev_base_user},
+  {"once", lev_base_once},
+  {NULL, NULL}
+};
+
+void levL_openevent (lua_State *L) {
+  levL_newtype(L, LEV_EVENT, methods, metamethods);
+  levL_addmethods(L, LEV_BASE, constructors);
+}

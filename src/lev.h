@@ -1,0 +1,163 @@
+/*
+** lev.h: what the files of lua-libevent share.
+**
+** An arrow points down only: core.c -> the objects (base, event, buffer,
+** bufferevent, listener) -> callback.c -> values.c, process.c.
+*/
+#ifndef lev_h
+#define lev_h
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE           /* dladdr, beside POSIX */
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <lua.h>
+#include <lauxlib.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <event2/buffer.h>
+
+#define LEV_EXPORT __attribute__((visibility("default")))
+
+#define LEV_BASE "libevent.Base"
+#define LEV_EVENT "libevent.Event"
+#define LEV_BUFFER "libevent.Buffer"
+#define LEV_BUFFEREVENT "libevent.Bufferevent"
+#define LEV_LISTENER "libevent.Listener"
+
+/* The first user value of an object is its base. */
+#define LEV_UVBASE 1
+
+/* The user values of a base. */
+enum { LEV_UVANCHORS = 1,     /* struct address -> object */
+       LEV_UVTHREAD,          /* the thread that callbacks run on */
+       LEV_UVERROR,           /* what the running loop is to raise */
+       LEV_UVERRORCB,         /* set_error_cb */
+       LEV_NUVBASE = LEV_UVERRORCB };
+
+#pragma GCC visibility push(hidden)
+
+typedef struct lev_Base lev_Base;
+typedef struct lev_Object lev_Object;
+
+/* What the life of an object needs to know of its type. C only: neither
+   function may touch Lua. */
+typedef struct lev_Kind {
+  const char *tname;                        /* its metatable's name */
+  bool (*active) (const lev_Object *o);     /* may libevent still call it? */
+  void (*free) (lev_Object *o);             /* frees what libevent holds */
+} lev_Kind;
+
+/* What every object that lives on a base begins with. */
+struct lev_Object {
+  const lev_Kind *kind;
+  lev_Base *base;             /* NULL once closed */
+  lev_Object *prev, *next;    /* ring of the base's open objects */
+  bool anchored;              /* held by the base's table of anchors */
+};
+
+struct lev_Base {
+  struct event_base *event_base;  /* NULL once closed */
+  lua_State *L;               /* the thread that callbacks run on */
+  lev_Object objects;         /* head of the ring of open objects */
+  struct event exit;          /* the timer of loopexit(seconds) */
+  unsigned forks;             /* levL_forks() when the back end was made */
+  bool owned;                 /* false: the host frees event_base */
+  bool looping;               /* a loop of ours is on the C stack */
+  bool closing;               /* closed in its own loop: freed at its end */
+  bool failed;                /* LEV_UVERROR waits for the loop's end */
+  bool nomemory;              /* a callback had no memory to run in */
+};
+
+/* {==== values.c: Lua values from and to libevent's ==== */
+
+typedef struct lev_Word { const char *name; int value; } lev_Word;
+
+int levL_words (lua_State *L, int idx, int arg, const lev_Word *words);
+int levL_checkwords (lua_State *L, int arg, const lev_Word *words);
+void levL_pushwords (lua_State *L, int flags, const lev_Word *words);
+const struct timeval *levL_time (lua_State *L, int idx, int arg,
+                                 struct timeval *tv);
+lua_Integer levL_range (lua_State *L, int idx, int arg, lua_Integer min,
+                        lua_Integer max);
+size_t levL_optsize (lua_State *L, int arg, size_t def);
+int levL_checkfd (lua_State *L, int arg);
+int levL_checksignal (lua_State *L, int arg);
+socklen_t levL_checkaddress (lua_State *L, int arg,
+                             struct sockaddr_storage *ss);
+void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
+                       socklen_t len);
+bool levL_optcallback (lua_State *L, int arg);
+void levL_checkoptions (lua_State *L, int arg, const char *const names[]);
+bool levL_option (lua_State *L, int arg, const char *name);
+int levL_expected (lua_State *L, int idx, int arg, const char *what);
+int levL_refuse (lua_State *L, int err, const char *message);
+int levL_nomemory (lua_State *L);
+
+/* ====} */
+
+/* {==== process.c: what a process has only once ==== */
+
+void levL_openprocess (lua_State *L);
+unsigned levL_forks (void);
+bool levL_takesignals (const lev_Base *base);
+void levL_dropsignals (const lev_Base *base);
+
+/* ====} */
+
+/* {==== callback.c: life of the objects, and the door into Lua ==== */
+
+void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
+                      size_t size, int nuv);
+void levL_adopt (lev_Base *base, lev_Object *o);
+void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind);
+void levL_anchor (lua_State *L, int idx, lev_Object *o);
+void levL_settle (lua_State *L, int idx, lev_Object *o);
+void levL_rest (lev_Object *o);
+void levL_free (lev_Object *o);
+int levL_close (lua_State *L, const lev_Kind *kind);
+void levL_drop (lev_Object *o);
+bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
+                   void (*undo) (void *call));
+int levL_tostring (lua_State *L, const char *tname, bool open);
+int levL_getbase (lua_State *L, const lev_Kind *kind);
+void levL_newtype (lua_State *L, const char *tname, const luaL_Reg *methods,
+                   const luaL_Reg *metamethods);
+void levL_addmethods (lua_State *L, const char *tname,
+                      const luaL_Reg *methods);
+
+/* ====} */
+
+/* {==== the objects, as their neighbours see them ==== */
+
+lev_Base *levL_checkbase (lua_State *L, int arg);
+void levL_own (lev_Base *base);
+void levL_freshen (lev_Base *base);
+
+void levL_checkdata (lua_State *L, int arg);
+bool levL_adddata (lua_State *L, int arg, struct evbuffer *to);
+void levL_pushdata (lua_State *L, struct evbuffer *from, size_t n);
+struct evbuffer *levL_checkbuffer (lua_State *L, int arg, bool taken);
+void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
+                        bool input);
+
+lev_Object *levL_newbufferevent (lua_State *L, int base, int fd);
+void levL_nodelay (int fd);
+
+void levL_openbase (lua_State *L);
+void levL_openevent (lua_State *L);
+void levL_openbuffer (lua_State *L);
+void levL_openbufferevent (lua_State *L);
+void levL_openlistener (lua_State *L);
+
+/* ====} */
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,422 @@
+/*
+** listener.c: struct evconnlistener, a socket that accepts.
+**
+** It is anchored while it is enabled. Each connection is handed over as a
+** Bufferevent of its own: one that the script drops is closed, not leaked.
+** Without descriptors or memory for another one the listener pauses, says so
+** once and comes back; libevent would call its error callback for ever.
+*/
+#include "lev.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <event2/listener.h>
+
+/* user values, after LEV_UVBASE */
+enum { ACCEPTCB = 2, ERRORCB, DESCRIPTOR, NUSERVALUES = DESCRIPTOR };
+
+typedef struct lev_Listener {
+  lev_Object o;
+  struct evconnlistener *listener;
+  struct event retry;         /* ends a pause */
+  bool enabled;               /* by the script: a pause does not count */
+  bool starved;               /* the lack of descriptors has been told */
+  pid_t pid;                  /* who bound a unix socket, and removes it: */
+  dev_t dev;                  /* ...this file... */
+  ino_t ino;                  /* ...and no other one of its name */
+} lev_Listener;
+
+static const struct timeval starvedpause = {0, 100000};
+
+static const lev_Word optionwords[] = {
+  {"leave_sockets_blocking", LEV_OPT_LEAVE_SOCKETS_BLOCKING},
+  {"close_on_free", LEV_OPT_CLOSE_ON_FREE},
+  {"close_on_exec", LEV_OPT_CLOSE_ON_EXEC},
+  {"reuseable", LEV_OPT_REUSEABLE},
+  {"threadsafe", LEV_OPT_THREADSAFE},
+  {"disabled", LEV_OPT_DISABLED},
+  {"deferred_accept", LEV_OPT_DEFERRED_ACCEPT},
+  {"reuseable_port", LEV_OPT_REUSEABLE_PORT},
+  {"bind_ipv6only", LEV_OPT_BIND_IPV6ONLY},
+  {NULL, 0}
+};
+
+/* {==== Unix sockets ==== */
+
+/* The path of a unix address, NULL for any other or an abstract one. */
+static const char *pathof (const struct sockaddr_storage *ss) {
+  const struct sockaddr_un *sun = (const struct sockaddr_un *)ss;
+  return ss->ss_family == AF_UNIX && sun->sun_path[0] ? sun->sun_path : NULL;
+}
+
+/* A server that was killed leaves its socket's file behind, and nobody can
+   bind there again. Nobody listens there either, then. */
+static void removestale (const struct sockaddr_storage *ss, socklen_t len) {
+  const char *path = pathof(ss);
+  struct stat st;
+  int fd;
+  if (path == NULL || lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+    return;
+  fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0)
+    return;
+  evutil_make_socket_nonblocking(fd);
+  if (connect(fd, (const struct sockaddr *)ss, len) < 0
+      && errno == ECONNREFUSED)
+    unlink(path);
+  evutil_closesocket(fd);
+}
+
+static void rememberfile (lev_Listener *l, const struct sockaddr_storage *ss) {
+  const char *path = pathof(ss);
+  struct stat st;
+  if (path && lstat(path, &st) == 0) {
+    l->pid = getpid();
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+  }
+}
+
+static void removefile (const lev_Listener *l) {
+  struct sockaddr_storage ss;
+  socklen_t len = sizeof(ss);
+  struct stat st;
+  const char *path;
+  if (l->pid == 0 || l->pid != getpid()
+      || getsockname(evconnlistener_get_fd(l->listener),
+                     (struct sockaddr *)&ss, &len) < 0)
+    return;
+  path = pathof(&ss);
+  if (path && lstat(path, &st) == 0 && st.st_dev == l->dev
+      && st.st_ino == l->ino)
+    unlink(path);
+}
+
+/* ====} */
+
+/* {==== Kind and accessors ==== */
+
+static bool isactive (const lev_Object *o) {
+  return ((const lev_Listener *)o)->enabled;
+}
+
+static void freelistener (lev_Object *o) {
+  lev_Listener *l = (lev_Listener *)o;
+  event_del(&l->retry);
+  removefile(l);
+  evconnlistener_free(l->listener);
+  l->listener = NULL;
+}
+
+static const lev_Kind kind = {LEV_LISTENER, isactive, freelistener};
+
+static lev_Listener *checklistener (lua_State *L) {
+  return levL_checkopen(L, 1, &kind);
+}
+
+/* ====} */
+
+/* {==== From libevent to Lua ==== */
+
+/* libevent accepts until nothing is left and heeds no loopbreak, no error:
+   only a disabled listener stops. The timer enables it again in the next
+   turn, whenever a loop runs that has one. */
+static void pausefor (lev_Listener *l, const struct timeval *tv) {
+  evconnlistener_disable(l->listener);
+  event_add(&l->retry, tv);
+}
+
+static void onretry (evutil_socket_t fd, short what, void *arg) {
+  lev_Listener *l = arg;
+  (void)fd; (void)what;
+  if (l->enabled)
+    evconnlistener_enable(l->listener);
+}
+
+typedef struct Accepted {
+  int fd;                     /* until the connection has it */
+  const struct sockaddr *sa;
+  int len;
+  lev_Object *conn;
+} Accepted;
+
+/* [1] listener, [2] Accepted */
+static int callaccept (lua_State *L) {
+  Accepted *a = lua_touserdata(L, 2);
+  lua_getiuservalue(L, 1, LEV_UVBASE);                      /* 3 */
+  a->conn = levL_newbufferevent(L, 3, a->fd);               /* 4 */
+  a->fd = -1;
+  levL_anchor(L, 4, a->conn);
+  lua_getiuservalue(L, 1, ACCEPTCB);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 4);
+  levL_pushaddress(L, a->sa, (socklen_t)a->len);
+  lua_call(L, 3, 0);
+  if (a->conn->base)
+    levL_settle(L, 4, a->conn);
+  return 0;
+}
+
+/* A connection whose callback failed has nobody to answer it. */
+static void endconnection (void *call) {
+  Accepted *a = call;
+  if (a->fd >= 0)
+    evutil_closesocket(a->fd);
+  if (a->conn && a->conn->base)
+    levL_drop(a->conn);
+}
+
+static void onaccept (struct evconnlistener *listener, evutil_socket_t fd,
+                      struct sockaddr *sa, int len, void *arg) {
+  static const struct timeval atonce = {0, 0};
+  lev_Listener *l = arg;
+  lev_Base *base = l->o.base;
+  Accepted a = {(int)fd, sa, len, NULL};
+  (void)listener;
+  l->starved = false;
+  levL_protect(&l->o, callaccept, &a, endconnection);
+  if (l->o.base && event_base_got_break(base->event_base))
+    pausefor(l, &atonce);
+}
+
+/* [1] listener, [2] errno */
+static int callerror (lua_State *L) {
+  int err = *(int *)lua_touserdata(L, 2);
+  const char *message = evutil_socket_error_to_string(err);
+  if (lua_getiuservalue(L, 1, ERRORCB) == LUA_TNIL) {
+    lua_warning(L, "libevent: a listener pauses: ", 1);
+    lua_warning(L, message, 0);
+    return 0;
+  }
+  lua_pushvalue(L, 1);
+  lua_pushstring(L, message);
+  lua_pushinteger(L, err);
+  lua_call(L, 3, 0);
+  return 0;
+}
+
+static void onerror (struct evconnlistener *listener, void *arg) {
+  int err = EVUTIL_SOCKET_ERROR();
+  lev_Listener *l = arg;
+  (void)listener;
+  pausefor(l, &starvedpause);
+  if (!l->starved) {
+    l->starved = true;
+    levL_protect(&l->o, callerror, &err, NULL);
+  }
+}
+
+/* ====} */
+
+/* {==== Constructor ==== */
+
+typedef struct Options {
+  unsigned flags;
+  int backlog;
+} Options;
+
+static Options checkoptions (lua_State *L, int arg) {
+  static const char *const names[] = {"flags", "backlog", NULL};
+  Options o = {LEV_OPT_REUSEABLE, SOMAXCONN};
+  levL_checkoptions(L, arg, names);
+  if (levL_option(L, arg, "flags"))
+    o.flags = (unsigned)levL_words(L, -1, arg, optionwords);
+  if (levL_option(L, arg, "backlog"))
+    o.backlog = (int)levL_range(L, -1, arg, 1, INT_MAX);
+  lua_pop(L, 2);
+  o.flags |= LEV_OPT_CLOSE_ON_EXEC;
+  return o;
+}
+
+/* Where to listen: an address, or a descriptor that is bound already: a
+   number is ours from now on, an object keeps its own. */
+typedef struct Place {
+  int fd;                     /* -1: an address */
+  struct sockaddr_storage ss;
+  socklen_t len;
+} Place;
+
+static void checkplace (lua_State *L, int arg, Place *p, Options *o) {
+  p->fd = -1;
+  if (lua_type(L, arg) == LUA_TSTRING)
+    p->len = levL_checkaddress(L, arg, &p->ss);
+  else
+    p->fd = levL_checkfd(L, arg);
+  if (p->fd < 0 || lua_type(L, arg) == LUA_TNUMBER)
+    o->flags |= LEV_OPT_CLOSE_ON_FREE;
+  else
+    luaL_argcheck(L, !(o->flags & LEV_OPT_CLOSE_ON_FREE), 4,
+                  "close_on_free: the object closes its own descriptor");
+}
+
+static struct evconnlistener *newlistener (lev_Base *base, lev_Listener *l,
+                                           const Place *p, const Options *o) {
+  errno = 0;
+  if (p->fd >= 0) {
+    evutil_make_socket_nonblocking(p->fd);
+    return evconnlistener_new(base->event_base, onaccept, l, o->flags,
+                              o->backlog, p->fd);
+  }
+  if (o->flags & LEV_OPT_REUSEABLE)
+    removestale(&p->ss, p->len);
+  return evconnlistener_new_bind(base->event_base, onaccept, l, o->flags,
+                                 o->backlog, (struct sockaddr *)&p->ss,
+                                 (int)p->len);
+}
+
+/* base:listener(address or fd, cb [, options])
+   -> listener | nil, message, errno */
+static int lev_base_listener (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  Options o;
+  Place place;
+  lev_Listener *l;
+  if (!levL_optcallback(L, 3))
+    levL_expected(L, 3, 3, "function");
+  lua_settop(L, 4);
+  o = checkoptions(L, 4);
+  checkplace(L, 2, &place, &o);
+  l = levL_newobject(L, 1, &kind, sizeof(*l), NUSERVALUES);       /* 5 */
+  lua_pushvalue(L, 3);
+  lua_setiuservalue(L, 5, ACCEPTCB);
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, 5, DESCRIPTOR);      /* an object keeps its fd open */
+  levL_anchor(L, 5, &l->o);
+  l->listener = newlistener(base, l, &place, &o);
+  if (l->listener == NULL) {
+    int err = errno ? errno : ENOMEM;
+    levL_settle(L, 5, &l->o);
+    return levL_refuse(L, err, NULL);
+  }
+  if (place.fd < 0)
+    rememberfile(l, &place.ss);
+  evconnlistener_set_error_cb(l->listener, onerror);
+  levL_nodelay(evconnlistener_get_fd(l->listener));   /* its sockets inherit */
+  event_assign(&l->retry, base->event_base, -1, 0, onretry, l);
+  l->enabled = !(o.flags & LEV_OPT_DISABLED);
+  levL_adopt(base, &l->o);
+  levL_settle(L, 5, &l->o);
+  return 1;
+}
+
+/* ====} */
+
+/* {==== Methods ==== */
+
+/* listener:enable() -> listener | nil, message, errno */
+static int lev_listener_enable (lua_State *L) {
+  lev_Listener *l = checklistener(L);
+  levL_anchor(L, 1, &l->o);
+  event_del(&l->retry);
+  l->enabled = evconnlistener_enable(l->listener) == 0;
+  levL_settle(L, 1, &l->o);
+  if (!l->enabled)
+    return levL_refuse(L, errno, NULL);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* listener:disable() -> listener */
+static int lev_listener_disable (lua_State *L) {
+  lev_Listener *l = checklistener(L);
+  event_del(&l->retry);
+  evconnlistener_disable(l->listener);
+  l->enabled = false;
+  levL_settle(L, 1, &l->o);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* listener:enabled() -> boolean */
+static int lev_listener_enabled (lua_State *L) {
+  lua_pushboolean(L, checklistener(L)->enabled);
+  return 1;
+}
+
+/* listener:set_cb(cb) -> listener */
+static int lev_listener_set_cb (lua_State *L) {
+  checklistener(L);
+  if (!levL_optcallback(L, 2))
+    levL_expected(L, 2, 2, "function");
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, ACCEPTCB);
+  return 1;
+}
+
+/* listener:set_error_cb([cb]) -> listener */
+static int lev_listener_set_error_cb (lua_State *L) {
+  checklistener(L);
+  levL_optcallback(L, 2);
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, ERRORCB);
+  return 1;
+}
+
+/* listener:fd() -> descriptor */
+static int lev_listener_fd (lua_State *L) {
+  lua_pushinteger(L, evconnlistener_get_fd(checklistener(L)->listener));
+  return 1;
+}
+
+/* listener:sockname() -> address | nil, message, errno */
+static int lev_listener_sockname (lua_State *L) {
+  struct sockaddr_storage ss;
+  socklen_t len = sizeof(ss);
+  if (getsockname(evconnlistener_get_fd(checklistener(L)->listener),
+                  (struct sockaddr *)&ss, &len) < 0)
+    return levL_refuse(L, errno, NULL);
+  levL_pushaddress(L, (struct sockaddr *)&ss, len);
+  return 1;
+}
+
+/* listener:base() -> base */
+static int lev_listener_base (lua_State *L) {
+  return levL_getbase(L, &kind);
+}
+
+/* listener:close() -> listener */
+static int lev_listener_close (lua_State *L) {
+  return levL_close(L, &kind);
+}
+
+static int lev_listener__tostring (lua_State *L) {
+  lev_Object *o = luaL_checkudata(L, 1, LEV_LISTENER);
+  return levL_tostring(L, LEV_LISTENER, o->base != NULL);
+}
+
+/* ====} */
+
+static const luaL_Reg methods[] = {
+  {"enable", lev_listener_enable},
+  {"disable", lev_listener_disable},
+  {"enabled", lev_listener_enabled},
+  {"set_cb", lev_listener_set_cb},
+  {"set_error_cb", lev_listener_set_error_cb},
+  {"fd", lev_listener_fd},
+  {"sockname", lev_listener_sockname},
+  {"base", lev_listener_base},
+  {"close", lev_listener_close},
+  {NULL, NULL}
+};
+
+static const luaL_Reg metamethods[] = {
+  {"__gc", lev_listener_close},
+  {"__close", lev_listener_close},
+  {"__tostring", lev_listener__tostring},
+  {NULL, NULL}
+};
+
+static const luaL_Reg constructors[] = {
+  {"listener", lev_base_listener},
+  {NULL, NULL}
+};
+
+void levL_openlistener (lua_State *L) {
+  levL_newtype(L, LEV_LISTENER, methods, metamethods);
+  levL_addmethods(L, LEV_BASE, constructors);
+}

@@ -1,0 +1,86 @@
+/*
+** process.c: what a process has only once, whatever the number of Lua
+** states and threads in it: the disposition of SIGPIPE, the count of forks,
+** the one base that libevent's signal handling serves, and this library's
+** own code, which libevent and the C library keep pointers into.
+*/
+#include "lev.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static unsigned forks;             /* forks between the first process and us */
+static const lev_Base *owner;      /* the base that owns signals, or NULL */
+static unsigned nsignals;          /* its added signal events */
+
+static void onfork (void) {
+  forks++;
+}
+
+static void onsigpipe (int sig) {
+  (void)sig;
+}
+
+/* libevent writes with writev and sendfile, which cannot ask for EPIPE
+   instead of the signal. A handler that does nothing, not SIG_IGN: a program
+   started by exec would inherit SIG_IGN. */
+static void quietsigpipe (void) {
+  struct sigaction old, new = {0};
+  new.sa_handler = onsigpipe;
+  new.sa_flags = SA_RESTART;
+  sigemptyset(&new.sa_mask);
+  if (sigaction(SIGPIPE, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO)
+      && old.sa_handler == SIG_DFL)
+    sigaction(SIGPIPE, &new, NULL);
+}
+
+/* Lua unloads its C libraries in lua_close, but the process goes on and may
+   still call the two handlers above. */
+static void stayloaded (void) {
+#ifdef RTLD_NODELETE
+  Dl_info info;
+  if (dladdr((void *)&once, &info) && info.dli_fname)
+    dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE);
+#endif
+}
+
+static void setup (void) {
+  stayloaded();
+  quietsigpipe();
+  pthread_atfork(NULL, NULL, onfork);
+}
+
+void levL_openprocess (lua_State *L) {
+  (void)L;
+  pthread_once(&once, setup);
+}
+
+/* A base whose count differs from this one was made before a fork: its back
+   end is still the parent's. */
+unsigned levL_forks (void) {
+  return forks;
+}
+
+/* libevent tells only one base of signals and lets a second one take them
+   away in silence. True if 'base' has them, each time to be dropped again. */
+bool levL_takesignals (const lev_Base *base) {
+  bool mine;
+  pthread_mutex_lock(&mutex);
+  mine = (owner == NULL || owner == base);
+  if (mine) {
+    owner = base;
+    nsignals++;
+  }
+  pthread_mutex_unlock(&mutex);
+  return mine;
+}
+
+void levL_dropsignals (const lev_Base *base) {
+  pthread_mutex_lock(&mutex);
+  if (owner == base && --nsignals == 0)
+    owner = NULL;
+  pthread_mutex_unlock(&mutex);
+}

@@ -1,0 +1,409 @@
+/*
+** values.c: the forms that values have in Lua, each in one place: words for
+** flags, seconds for times, strings for addresses, numbers or objects for
+** descriptors, tables for options. 'idx' is where a value is, 'arg' the
+** argument that an error names.
+*/
+#include "lev.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+/* Raises "<what> expected, got <value>". */
+int levL_expected (lua_State *L, int idx, int arg, const char *what) {
+  const char *got;
+  if (lua_type(L, idx) == LUA_TSTRING)
+    got = lua_pushfstring(L, "\"%s\"", lua_tostring(L, idx));
+  else if (lua_type(L, idx) == LUA_TNUMBER)
+    got = luaL_tolstring(L, idx, NULL);
+  else if (luaL_getmetafield(L, idx, "__name") == LUA_TSTRING)
+    got = lua_tostring(L, -1);
+  else
+    got = luaL_typename(L, idx);
+  return luaL_argerror(L, arg,
+                       lua_pushfstring(L, "%s expected, got %s", what, got));
+}
+
+/* The world's refusal: nil, message, errno; NULL is the system's message. */
+int levL_refuse (lua_State *L, int err, const char *message) {
+  luaL_pushfail(L);
+  lua_pushstring(L, message ? message : evutil_socket_error_to_string(err));
+  lua_pushinteger(L, err);
+  return 3;
+}
+
+int levL_nomemory (lua_State *L) {
+  return luaL_error(L, "not enough memory");
+}
+
+/* {==== Words ==== */
+
+static const char *known (lua_State *L, const lev_Word *words) {
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  for (const lev_Word *w = words; w->name; w++) {
+    luaL_addstring(&b, w->name);
+    if (w[1].name)
+      luaL_addstring(&b, ", ");
+  }
+  luaL_pushresult(&b);
+  return lua_tostring(L, -1);
+}
+
+static const lev_Word *findword (const char *s, size_t len,
+                                 const lev_Word *words) {
+  for (; words->name; words++)
+    if (strlen(words->name) == len && memcmp(words->name, s, len) == 0)
+      return words;
+  return NULL;
+}
+
+/* "read|persist" -> EV_READ|EV_PERSIST; the empty string is no flag. */
+int levL_words (lua_State *L, int idx, int arg, const lev_Word *words) {
+  int flags = 0;
+  const char *s;
+  if (lua_type(L, idx) != LUA_TSTRING
+      || strlen(lua_tostring(L, idx)) != lua_rawlen(L, idx))
+    levL_expected(L, idx, arg,
+        lua_pushfstring(L, "words of (%s) joined by '|'", known(L, words)));
+  s = lua_tostring(L, idx);
+  while (*s) {
+    size_t len = strcspn(s, "|");
+    const lev_Word *w = findword(s, len, words);
+    if (w == NULL) {
+      lua_pushlstring(L, s, len);
+      return luaL_argerror(L, arg, lua_pushfstring(L,
+          "unknown word '%s' (known: %s)", lua_tostring(L, -1),
+          known(L, words)));
+    }
+    flags |= w->value;
+    s += len + (s[len] == '|' && s[len + 1] != '\0');
+    if (*s == '|' && s[1] == '\0')
+      return luaL_argerror(L, arg, "a word is missing after '|'");
+  }
+  return flags;
+}
+
+int levL_checkwords (lua_State *L, int arg, const lev_Word *words) {
+  return levL_words(L, arg, arg, words);
+}
+
+/* One word is pushed by its constant address, which Lua's cache of API
+   strings knows: no allocation in the usual callback. */
+void levL_pushwords (lua_State *L, int flags, const lev_Word *words) {
+  char text[128];
+  size_t len = 0;
+  for (const lev_Word *w = words; w->name; w++) {
+    if (flags == w->value) {
+      lua_pushstring(L, w->name);
+      return;
+    }
+  }
+  for (const lev_Word *w = words; w->name; w++) {
+    if (flags & w->value)
+      len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+                              len ? "|" : "", w->name);
+  }
+  lua_pushlstring(L, text, len);
+}
+
+/* ====} */
+
+/* {==== Numbers ==== */
+
+/* Seconds to a timeval; nil is NULL: no time. Far above any use and far
+   below an overflow of the sums that libevent forms: 2^31-1 seconds. */
+const struct timeval *levL_time (lua_State *L, int idx, int arg,
+                                 struct timeval *tv) {
+  lua_Number n;
+  if (lua_isnoneornil(L, idx))
+    return NULL;
+  n = lua_tonumber(L, idx);
+  if (lua_type(L, idx) != LUA_TNUMBER || !(n >= 0 && n <= INT32_MAX))
+    levL_expected(L, idx, arg, "seconds from 0 to 2147483647");
+  tv->tv_sec = (time_t)n;
+  tv->tv_usec = (suseconds_t)((n - (lua_Number)tv->tv_sec) * 1e6 + 0.5);
+  if (tv->tv_usec >= 1000000) {
+    tv->tv_usec -= 1000000;
+    tv->tv_sec++;
+  }
+  return tv;
+}
+
+lua_Integer levL_range (lua_State *L, int idx, int arg, lua_Integer min,
+                        lua_Integer max) {
+  int isint;
+  lua_Integer n = lua_tointegerx(L, idx, &isint);
+  if (lua_type(L, idx) != LUA_TNUMBER || !isint || n < min || n > max)
+    levL_expected(L, idx, arg, lua_pushfstring(L, "integer from %I to %I",
+                                               min, max));
+  return n;
+}
+
+/* A count of bytes. libevent's own counts are ssize_t or int, but it is
+   asked for no more than there is, so any non-negative number will do. */
+size_t levL_optsize (lua_State *L, int arg, size_t def) {
+  if (lua_isnoneornil(L, arg))
+    return def;
+  return (size_t)levL_range(L, arg, arg, 0, LUA_MAXINTEGER);
+}
+
+/* ====} */
+
+/* {==== Descriptors and signals ==== */
+
+static bool fdof (lua_State *L, int arg, lua_Integer *fd) {
+  luaL_Stream *file = luaL_testudata(L, arg, LUA_FILEHANDLE);
+  int type = lua_type(L, arg);
+  int isint;
+  if (file) {
+    luaL_argcheck(L, file->closef != NULL, arg, "file is closed");
+    *fd = fileno(file->f);
+    return true;
+  }
+  if (type == LUA_TNUMBER) {
+    *fd = lua_tointegerx(L, arg, &isint);
+    return isint;
+  }
+  if (type != LUA_TUSERDATA && type != LUA_TTABLE)
+    return false;
+  if (type == LUA_TUSERDATA && luaL_getmetafield(L, arg, "__index") == LUA_TNIL)
+    return false;
+  lua_getfield(L, arg, "getfd");
+  if (lua_isnil(L, -1))
+    return false;
+  lua_pushvalue(L, arg);
+  lua_call(L, 1, 1);
+  *fd = lua_tointegerx(L, -1, &isint);
+  return isint;
+}
+
+/* An integer, a Lua file, or an object with a method getfd (LuaSocket,
+   LuaSec, our own). It must be open: libevent would make its tables as long
+   as the number that it is given, and then hear of EBADF. */
+int levL_checkfd (lua_State *L, int arg) {
+  int top = lua_gettop(L);
+  lua_Integer fd = -1;
+  if (!fdof(L, arg, &fd))
+    levL_expected(L, arg, arg, "descriptor, file or object with getfd");
+  if (fd < 0 || fd > INT_MAX || fcntl((int)fd, F_GETFD) == -1)
+    luaL_argerror(L, arg, lua_pushfstring(L, "descriptor %I is not open", fd));
+  lua_settop(L, top);
+  return (int)fd;
+}
+
+static const lev_Word signals[] = {
+  {"HUP", SIGHUP}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"ILL", SIGILL},
+  {"TRAP", SIGTRAP}, {"ABRT", SIGABRT}, {"BUS", SIGBUS}, {"FPE", SIGFPE},
+  {"USR1", SIGUSR1}, {"SEGV", SIGSEGV}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE},
+  {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CONT", SIGCONT},
+  {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN}, {"TTOU", SIGTTOU}, {"URG", SIGURG},
+  {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}, {"VTALRM", SIGVTALRM},
+  {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"SYS", SIGSYS},
+  {NULL, 0}
+};
+
+/* A number, or a name with or without "SIG". */
+int levL_checksignal (lua_State *L, int arg) {
+  if (lua_type(L, arg) == LUA_TSTRING) {
+    const char *name = lua_tostring(L, arg);
+    const lev_Word *w;
+    if (strncmp(name, "SIG", 3) == 0)
+      name += 3;
+    w = findword(name, strlen(name), signals);
+    if (w == NULL)
+      return luaL_argerror(L, arg, lua_pushfstring(L,
+          "unknown signal '%s' (known: %s)", name, known(L, signals)));
+    return w->value;
+  }
+  else {
+    int sig = (int)levL_range(L, arg, arg, 1, NSIG - 1);
+    luaL_argcheck(L, sig != SIGKILL && sig != SIGSTOP, arg,
+                  "this signal cannot be caught");
+    return sig;
+  }
+}
+
+/* ====} */
+
+/* {==== Addresses ==== */
+
+#define UNIXPATH offsetof(struct sockaddr_un, sun_path)
+
+/* "unix:/run/x.sock"; "unix:@name" is Linux's abstract name space. */
+static socklen_t tounix (const char *path, size_t len,
+                         struct sockaddr_un *sun) {
+  memset(sun, 0, sizeof(*sun));
+  if (len == 0 || len >= sizeof(sun->sun_path))
+    return 0;
+  sun->sun_family = AF_UNIX;
+  memcpy(sun->sun_path, path, len);
+  if (path[0] == '@') {
+    sun->sun_path[0] = '\0';
+    return (socklen_t)(UNIXPATH + len);
+  }
+  if (memchr(path, '\0', len))
+    return 0;
+  return (socklen_t)(UNIXPATH + len + 1);
+}
+
+static bool toport (const char *s, in_port_t *port) {
+  long n = 0;
+  if (*s == '\0' || strlen(s) > 5 || s[strspn(s, "0123456789")] != '\0')
+    return false;
+  n = strtol(s, NULL, 10);
+  *port = htons((uint16_t)n);
+  return n <= 65535;
+}
+
+/* evutil_parse_sockaddr_port takes neither port 0 nor a refusal of "80x". */
+static socklen_t toinet (const char *s, struct sockaddr_storage *ss) {
+  char host[128];
+  const char *colon = strrchr(s, ':');
+  bool six = (s[0] == '[');
+  size_t len;
+  if (colon == NULL || (six && (colon == s || colon[-1] != ']')))
+    return 0;
+  len = (size_t)(colon - s) - (six ? 2 : 0);
+  if (len >= sizeof(host))
+    return 0;
+  memcpy(host, six ? s + 1 : s, len);
+  host[len] = '\0';
+  memset(ss, 0, sizeof(*ss));
+  if (six) {
+    struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
+    unsigned scope = 0;
+    sin6->sin6_family = AF_INET6;
+    if (evutil_inet_pton_scope(AF_INET6, host, &sin6->sin6_addr, &scope) != 1
+        || !toport(colon + 1, &sin6->sin6_port))
+      return 0;
+    sin6->sin6_scope_id = scope;
+    return sizeof(*sin6);
+  }
+  else {
+    struct sockaddr_in *sin = (struct sockaddr_in *)ss;
+    sin->sin_family = AF_INET;
+    if (evutil_inet_pton(AF_INET, host, &sin->sin_addr) != 1
+        || !toport(colon + 1, &sin->sin_port))
+      return 0;
+    return sizeof(*sin);
+  }
+}
+
+socklen_t levL_checkaddress (lua_State *L, int arg,
+                             struct sockaddr_storage *ss) {
+  socklen_t salen = 0;
+  if (lua_type(L, arg) == LUA_TSTRING) {
+    size_t len;
+    const char *s = lua_tolstring(L, arg, &len);
+    if (strncmp(s, "unix:", 5) == 0)
+      salen = tounix(s + 5, len - 5, (struct sockaddr_un *)ss);
+    else if (strlen(s) == len)
+      salen = toinet(s, ss);
+  }
+  if (salen == 0)
+    levL_expected(L, arg, arg, "address (\"127.0.0.1:80\", \"[::1]:80\" or "
+                               "\"unix:/path\", no host names)");
+  return salen;
+}
+
+static void pushunix (lua_State *L, const struct sockaddr_un *sun,
+                      socklen_t len) {
+  size_t n = len > UNIXPATH ? len - UNIXPATH : 0;
+  if (n == 0)                               /* an unnamed peer */
+    lua_pushliteral(L, "unix:");
+  else if (sun->sun_path[0] != '\0') {
+    lua_pushliteral(L, "unix:");
+    lua_pushlstring(L, sun->sun_path, strnlen(sun->sun_path, n));
+    lua_concat(L, 2);
+  }
+  else {
+    lua_pushliteral(L, "unix:@");
+    lua_pushlstring(L, sun->sun_path + 1, n - 1);
+    lua_concat(L, 2);
+  }
+}
+
+void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
+                       socklen_t len) {
+  char host[128];
+  if (sa->sa_family == AF_UNIX)
+    pushunix(L, (const struct sockaddr_un *)sa, len);
+  else if (sa->sa_family == AF_INET6) {
+    const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)sa;
+    evutil_inet_ntop(AF_INET6, &sin6->sin6_addr, host, sizeof(host));
+    if (sin6->sin6_scope_id)
+      snprintf(host + strlen(host), sizeof(host) - strlen(host), "%%%u",
+               (unsigned)sin6->sin6_scope_id);
+    lua_pushfstring(L, "[%s]:%d", host, (int)ntohs(sin6->sin6_port));
+  }
+  else if (sa->sa_family == AF_INET) {
+    const struct sockaddr_in *sin = (const struct sockaddr_in *)sa;
+    evutil_inet_ntop(AF_INET, &sin->sin_addr, host, sizeof(host));
+    lua_pushfstring(L, "%s:%d", host, (int)ntohs(sin->sin_port));
+  }
+  else
+    luaL_pushfail(L);
+}
+
+/* ====} */
+
+/* {==== Callbacks and options ==== */
+
+/* A function, or any value that can be called; nil is false: none. */
+bool levL_optcallback (lua_State *L, int arg) {
+  if (lua_isnoneornil(L, arg))
+    return false;
+  if (!lua_isfunction(L, arg)) {
+    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
+      levL_expected(L, arg, arg, "function");
+    lua_pop(L, 1);
+  }
+  return true;
+}
+
+/* A table, or nothing, whose keys are all in 'names'. */
+void levL_checkoptions (lua_State *L, int arg, const char *const names[]) {
+  if (lua_isnoneornil(L, arg)) {
+    lua_settop(L, arg > lua_gettop(L) ? arg : lua_gettop(L));
+    return;
+  }
+  if (!lua_istable(L, arg))
+    levL_expected(L, arg, arg, "table of options");
+  for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1)) {
+    bool found = false;
+    if (lua_type(L, -2) == LUA_TSTRING)
+      for (int i = 0; names[i] && !found; i++)
+        found = (strcmp(names[i], lua_tostring(L, -2)) == 0);
+    if (!found) {
+      luaL_Buffer b;
+      const char *key = luaL_tolstring(L, -2, NULL);
+      luaL_buffinit(L, &b);
+      for (int i = 0; names[i]; i++) {
+        luaL_addstring(&b, i ? ", " : "");
+        luaL_addstring(&b, names[i]);
+      }
+      luaL_pushresult(&b);
+      luaL_argerror(L, arg, lua_pushfstring(L,
+          "unknown option '%s' (known: %s)", key, lua_tostring(L, -1)));
+    }
+  }
+}
+
+/* Pushes the option's value; false where it is not given. */
+bool levL_option (lua_State *L, int arg, const char *name) {
+  if (lua_istable(L, arg))
+    lua_getfield(L, arg, name);
+  else
+    lua_pushnil(L);
+  return !lua_isnil(L, -1);
+}
+
+/* ====} */
