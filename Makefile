@@ -16,6 +16,7 @@ CC = cc
 
 LUA_PC = $(shell for p in lua5.4 lua-5.4 lua54 lua; do \
   $(PKG_CONFIG) --exists "$$p" 2>/dev/null && echo $$p && break; done)
+LUA_LIBS = $(shell $(PKG_CONFIG) --libs $(LUA_PC))
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
 EVENT_CFLAGS = $(shell $(PKG_CONFIG) --cflags libevent_core)
 EVENT_LIBS = $(shell $(PKG_CONFIG) --libs libevent_core)
@@ -44,10 +45,11 @@ CORE = $(BUILD)/libevent/core.so
 OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
   LUA_CPATH="$(CURDIR)/$(BUILD)/?.so;;" LUA=$(LUA)
+# What the specs and the benchmarks run beside Lua.
+TOOLS = $(BUILD)/load $(BUILD)/fork.so $(BUILD)/host
 SPECS = spec
 
-.PHONY: all run test valgrind soak bench lint install uninstall clean env \
-  dependencies
+.PHONY: all run test valgrind soak lint install uninstall clean env
 
 all: $(CORE)
 
@@ -63,33 +65,46 @@ $(BUILD):
 	mkdir -p $@
 
 # The echo server, on the address of ADDRESS=... if given.
-run: dependencies
-	@$(MAKE) --no-print-directory all
-	$(TREE) $(LUA) examples/echo_server.lua $(ADDRESS)
+run:
+	@scripts/dependencies build
+	@$(MAKE) --no-print-directory -s all
+	@$(TREE) $(LUA) examples/echo_server.lua $(ADDRESS)
 
-test: dependencies
-	@$(MAKE) --no-print-directory all $(BUILD)/load
-	$(TREE) $(SANENV) BUILD=$(CURDIR)/$(BUILD) \
+test:
+	@scripts/dependencies test
+	@$(MAKE) --no-print-directory -s all $(TOOLS)
+	@$(TREE) $(SANENV) BUILD=$(CURDIR)/$(BUILD) \
 	  $(LUA) $(BUSTED) $(SPECS)
 
 # The specs again, in search of leaks and of reads and writes gone astray.
-valgrind: dependencies
-	@$(MAKE) --no-print-directory all $(BUILD)/load
-	$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) valgrind -q --leak-check=full \
+valgrind:
+	@scripts/dependencies valgrind
+	@$(MAKE) --no-print-directory -s all $(TOOLS)
+	@$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) valgrind -q --leak-check=full \
 	  --errors-for-leak-kinds=definite --show-leak-kinds=definite \
 	  --error-exitcode=9 --trace-children=yes \
 	  --trace-children-skip='*/sh,*/bash,*/dash,*/nc*,*/socat,*/load' \
 	  $(LUA) $(BUSTED) $(SPECS)
 
 # A million connections and a million timers, and what they leave behind.
-soak: dependencies
-	@$(MAKE) --no-print-directory all $(BUILD)/load
-	$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/soak.lua
+soak:
+	@scripts/dependencies build
+	@$(MAKE) --no-print-directory -s all $(BUILD)/load
+	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/soak.lua
 
 $(BUILD)/load: bench/load.c | $(BUILD)
 	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
 
+$(BUILD)/fork.so: spec/c/fork.c | $(BUILD)
+	$(CC) $(CFLAGS_ALL) -fvisibility=default $(SHARED) -o $@ $<
+
+# A host program: Lua and the objects of the module linked in.
+$(BUILD)/host: spec/c/host.c src/lualibevent.h $(OBJECTS)
+	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(EVENT_LIBS) $(LUA_LIBS) \
+	  -lpthread -ldl -lm
+
 lint:
+	@scripts/dependencies lint
 	$(LUACHECK) lua examples spec bench
 	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
 	  --enable=warning,performance,portability -Isrc $(LUA_CFLAGS) src
@@ -97,11 +112,6 @@ lint:
 # What a shell needs to run scripts from this tree: eval "$(make env)"
 env:
 	@echo 'export $(TREE)'
-
-# Installs what is missing, if anything is: nothing is asked of the network
-# when all is there.
-dependencies:
-	@scripts/dependencies
 
 install: all
 	install -d $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent

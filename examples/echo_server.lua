@@ -1,21 +1,19 @@
 -- Echo server: whatever a client sends comes back, byte for byte.
 --   lua5.4 examples/echo_server.lua [address]      (127.0.0.1:9999)
--- Try it:  nc 127.0.0.1 9999
--- A client that sends without reading fills only LIMIT bytes here: until it
--- has read them all, nothing more is read from it (back-pressure).
+-- Try it: nc 127.0.0.1 9999
 local libevent = require "libevent"
-local LIMIT = 1 << 20
-
 local base = libevent.base()
-local listener = assert(base:listener(arg[1] or "127.0.0.1:9999", function(_, conn)
+
+local function serve(_, conn)
   conn:setcb(function(c)
-    c:write(c:input())
-    if #c:output() > LIMIT then c:disable("read") end
-  end, function(c) c:enable("read") end)
-  conn:enable("read")
-end))
-for _, name in ipairs {"INT", "TERM"} do
-  base:signal(name, function() base:loopexit() end):add()
+    c:write(c:input())                                   -- moved, not copied
+    if #c:output() > 2^20 then c:disable "read" end      -- back-pressure...
+  end, function(c) c:enable "read" end)                  -- ...until it is sent
+  conn:enable "read"
 end
-print("echo server on " .. listener:sockname())
+local listener = assert(base:listener(arg[1] or "127.0.0.1:9999", serve))
+local address = listener:sockname()
+local host = address:gsub("^unix:", "-U "):gsub(":(%d+)$", " %1")
+io.stdout:write("echo server on ", address, ", try: nc ", host, "\n"):flush()
+base:signal("INT", function() base:loopexit() end):add()
 base:dispatch()

@@ -43,8 +43,6 @@ function t.finish()
       error(("%s: %d calls expected, got %d"):format(e.name, e.wanted, e.got))
     end
   end
-  list = nil
-  collectgarbage() collectgarbage()
   local base = next(alive)
   alive = setmetatable({}, {__mode = "k"})
   if base then error("left alive: " .. tostring(base)) end

@@ -7,10 +7,12 @@
 ** (lualibevent.h) is never freed here, only everything that Lua put on it.
 */
 #include "lev.h"
+#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAXLOOPS 32           /* loops inside callbacks of other loops */
 
@@ -75,79 +77,92 @@ static const char *const optionnames[] = {
   "max_callbacks", "min_priority", NULL
 };
 
+/* What the options say, before libevent hears of it. */
 typedef struct Options {
-  struct event_config *config;
+  unsigned avoided;           /* bit n: the n-th supported method */
+  int features;
+  int flags;
   int npriorities;
+  struct timeval tv;
+  const struct timeval *interval;
+  int callbacks;
+  int priority;
 } Options;
 
-static bool ismethod (const char *name) {
-  for (const char **m = event_get_supported_methods(); *m; m++)
-    if (strcmp(*m, name) == 0)
-      return true;
-  return false;
-}
-
-static const char *checkmethod (lua_State *L, const char *option) {
-  if (lua_type(L, -1) != LUA_TSTRING || !ismethod(lua_tostring(L, -1)))
-    levL_expected(L, -1, 1, lua_pushfstring(L,
-        "option '%s': a name from libevent.methods()", option));
-  return lua_tostring(L, -1);
-}
-
-/* method = "poll": all but this one are avoided */
-static void usemethod (lua_State *L, struct event_config *config) {
-  const char *name = checkmethod(L, "method");
-  for (const char **m = event_get_supported_methods(); *m; m++)
-    if (strcmp(*m, name) != 0)
-      event_config_avoid_method(config, *m);
+/* The number of the method whose name is on top. */
+static int checkmethod (lua_State *L) {
+  const char *const *methods = levL_methods();
+  int idx = lua_gettop(L);
+  if (lua_type(L, idx) == LUA_TSTRING)
+    for (int i = 0; methods[i]; i++)
+      if (strcmp(methods[i], lua_tostring(L, idx)) == 0)
+        return i;
+  return levL_expected(L, idx, 1, "a name from libevent.methods()");
 }
 
 /* avoid = "epoll", or a list of names */
-static void avoidmethods (lua_State *L, struct event_config *config) {
-  if (!lua_istable(L, -1)) {
-    event_config_avoid_method(config, checkmethod(L, "avoid"));
-    return;
+static unsigned checkavoided (lua_State *L) {
+  int idx = lua_gettop(L);
+  unsigned avoided = 0;
+  if (!lua_istable(L, idx))
+    return 1u << checkmethod(L);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, idx); i++) {
+    lua_pushvalue(L, idx - 1);              /* the option's name */
+    lua_rawgeti(L, idx, i);
+    avoided |= 1u << checkmethod(L);
+    lua_settop(L, idx);
   }
-  for (lua_Integer i = 1; lua_geti(L, -1, i) != LUA_TNIL; i++) {
-    event_config_avoid_method(config, checkmethod(L, "avoid"));
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
+  return avoided;
 }
 
-static void dispatchlimits (lua_State *L, struct event_config *config) {
-  struct timeval tv;
-  const struct timeval *interval = NULL;
-  int callbacks = -1, priority = 0;
-  if (levL_option(L, 1, "max_interval"))
-    interval = levL_time(L, -1, 1, &tv);
-  if (levL_option(L, 1, "max_callbacks"))
-    callbacks = (int)levL_range(L, -1, 1, 1, INT_MAX);
-  if (levL_option(L, 1, "min_priority"))
-    priority = (int)levL_range(L, -1, 1, 0, EVENT_MAX_PRIORITIES - 1);
-  if (interval || callbacks >= 0)
-    event_config_set_max_dispatch_interval(config, interval, callbacks,
-                                           priority);
-}
-
-/* Protected, so that the config is freed: [1] options, [2] Options */
-static int configure (lua_State *L) {
-  Options *o = lua_touserdata(L, 2);
-  int flags = EVENT_BASE_FLAG_NOLOCK;       /* one thread for each base */
+/* [1] options */
+static void getoptions (lua_State *L, Options *o) {
+  memset(o, 0, sizeof(*o));
+  levL_checkoptions(L, 1, optionnames);
   if (levL_option(L, 1, "method"))
-    usemethod(L, o->config);
+    o->avoided = ~(1u << checkmethod(L));
   if (levL_option(L, 1, "avoid"))
-    avoidmethods(L, o->config);
+    o->avoided |= checkavoided(L);
   if (levL_option(L, 1, "features"))
-    event_config_require_features(o->config,
-                                  levL_words(L, -1, 1, featurewords));
+    o->features = levL_words(L, -1, 1, featurewords);
+  o->flags = EVENT_BASE_FLAG_NOLOCK;        /* one thread for each base */
   if (levL_option(L, 1, "flags"))
-    flags |= levL_words(L, -1, 1, flagwords);
-  event_config_set_flag(o->config, flags);
+    o->flags |= levL_words(L, -1, 1, flagwords);
+  o->npriorities = 1;
   if (levL_option(L, 1, "priorities"))
     o->npriorities = (int)levL_range(L, -1, 1, 1, EVENT_MAX_PRIORITIES - 1);
-  dispatchlimits(L, o->config);
-  return 0;
+  if (levL_option(L, 1, "max_interval"))
+    o->interval = levL_time(L, -1, 1, &o->tv);
+  o->callbacks = -1;
+  if (levL_option(L, 1, "max_callbacks"))
+    o->callbacks = (int)levL_range(L, -1, 1, 1, INT_MAX);
+  if (levL_option(L, 1, "min_priority"))
+    o->priority = (int)levL_range(L, -1, 1, 0, EVENT_MAX_PRIORITIES - 1);
+  lua_settop(L, 1);
+}
+
+/* The event_base that the options describe; NULL if there is none such. */
+static struct event_base *newwithconfig (lua_State *L, const Options *o) {
+  const char *const *methods = levL_methods();
+  struct event_config *config = event_config_new();
+  struct event_base *event_base;
+  if (config == NULL)
+    levL_nomemory(L);
+  for (int i = 0; methods[i]; i++)
+    if (o->avoided & (1u << i))
+      event_config_avoid_method(config, methods[i]);
+  event_config_require_features(config, o->features);
+  event_config_set_flag(config, o->flags);
+  if (o->interval || o->callbacks >= 0)
+    event_config_set_max_dispatch_interval(config, o->interval, o->callbacks,
+                                           o->priority);
+  event_base = event_base_new_with_config(config);
+  event_config_free(config);
+  if (event_base && event_base_priority_init(event_base, o->npriorities) < 0) {
+    event_base_free(event_base);
+    levL_nomemory(L);
+  }
+  return event_base;
 }
 
 static void onloopexit (evutil_socket_t fd, short what, void *arg) {
@@ -174,37 +189,58 @@ static void openbase (lev_Base *base, struct event_base *event_base) {
   event_assign(&base->exit, event_base, -1, 0, onloopexit, base);
 }
 
-/* libevent.base([options]) -> base | nil, message */
-static int lev_base_new (lua_State *L) {
-  Options o = {NULL, 1};
-  struct event_base *event_base;
+/* A base of the host's can run at any time: it is anchored until it is
+   closed, and found again under the host's own pointer. */
+LEV_EXPORT void lualibevent_pushbase (lua_State *L,
+                                      struct event_base *event_base) {
   lev_Base *base;
-  int status;
-  lua_settop(L, 1);
-  levL_checkoptions(L, 1, optionnames);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, event_base) == LUA_TUSERDATA)
+    return;
+  lua_pop(L, 1);
+  luaL_requiref(L, "libevent.core", luaopen_libevent_core, 0);
+  lua_pop(L, 1);
   base = newbase(L);
-  o.config = event_config_new();
-  if (o.config == NULL)
-    return levL_nomemory(L);
-  lua_pushcfunction(L, configure);
-  lua_pushvalue(L, 1);
-  lua_pushlightuserdata(L, &o);
-  status = lua_pcall(L, 2, 0, 0);
-  if (status != LUA_OK) {
-    event_config_free(o.config);
-    return lua_error(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, base);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
+  openbase(base, event_base);
+}
+
+/* libevent ends the process when it finds no descriptor for the pipe of its
+   signals. A base takes up to four: these. */
+static int lackofdescriptors (void) {
+  int first[2], second[2];
+  int err = 0;
+  if (pipe(first) < 0)
+    return errno;
+  if (pipe(second) < 0)
+    err = errno;
+  else {
+    close(second[0]);
+    close(second[1]);
   }
-  event_base = event_base_new_with_config(o.config);
-  event_config_free(o.config);
-  if (event_base == NULL) {
-    luaL_pushfail(L);
-    lua_pushliteral(L, "no method of libevent's has these features");
-    return 2;
-  }
-  if (event_base_priority_init(event_base, o.npriorities) < 0) {
-    event_base_free(event_base);
-    return levL_nomemory(L);
-  }
+  close(first[0]);
+  close(first[1]);
+  return err;
+}
+
+/* libevent.base([options]) -> base | nil, message, errno */
+static int lev_base_new (lua_State *L) {
+  Options o;
+  lev_Base *base;
+  struct event_base *event_base;
+  int err;
+  lua_settop(L, 1);
+  getoptions(L, &o);
+  err = lackofdescriptors();
+  if (err)
+    return levL_refuse(L, err, NULL);
+  base = newbase(L);
+  event_base = newwithconfig(L, &o);
+  if (event_base == NULL)
+    return levL_refuse(L, ENOTSUP, "no method is left that has all features");
   base->owned = true;
   openbase(base, event_base);
   return 1;
@@ -231,7 +267,7 @@ static void setloops (lua_State *L, int n) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &loopskey);
 }
 
-static void freebase (lev_Base *base);
+static void freebase (lua_State *L, lev_Base *base);
 
 static int runloop (lua_State *L, lev_Base *base, int flags) {
   int result, err;
@@ -253,7 +289,7 @@ static int runloop (lua_State *L, lev_Base *base, int flags) {
   setloops(L, loops(L) - 1);
   event_del(&base->exit);                   /* the next loop is not its own */
   if (base->closing)
-    freebase(base);
+    freebase(L, base);
   if (base->nomemory) {
     base->failed = base->nomemory = false;
     return levL_nomemory(L);
@@ -280,6 +316,8 @@ static int lev_base_dispatch (lua_State *L) {
 static int lev_base_loop (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
   int flags = lua_isnoneornil(L, 2) ? 0 : levL_checkwords(L, 2, loopwords);
+  if (flags & EVLOOP_NONBLOCK)    /* or it would stay while any is ready */
+    flags |= EVLOOP_ONCE;
   return runloop(L, base, flags);
 }
 
@@ -414,13 +452,19 @@ static int lev_base_update_cache_time (lua_State *L) {
 
 /* {==== Close ==== */
 
-static void freebase (lev_Base *base) {
+static void freebase (lua_State *L, lev_Base *base) {
   struct event_base *event_base = base->event_base;
   event_del(&base->exit);
   base->event_base = NULL;
   base->closing = false;
   if (base->owned)
     event_base_free(event_base);
+  else {                      /* the anchors of lualibevent_pushbase */
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, base);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
+  }
 }
 
 /* base:close() -> base; __close and __gc too */
@@ -441,7 +485,7 @@ static int lev_base_close (lua_State *L) {
     event_base_loopbreak(base->event_base);
   }
   else
-    freebase(base);
+    freebase(L, base);
   return 1;
 }
 

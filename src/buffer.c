@@ -17,7 +17,7 @@
 
 typedef struct lev_Buffer {
   struct evbuffer *buf;             /* NULL once closed */
-  const lev_Object *owner;          /* who it is borrowed from, or NULL */
+  lev_Object *owner;                /* who it is borrowed from, or NULL */
   bool input;                       /* borrowed: an input, else an output */
 } lev_Buffer;
 
@@ -38,31 +38,45 @@ static lev_Buffer *checkopen (lua_State *L, int arg) {
   if (!isopen(b))
     luaL_argerror(L, arg, b->owner ? "Bufferevent is closed"
                                    : "Buffer is closed");
+  if (b->owner)
+    levL_own(b->owner->base);
   return b;
 }
 
-static struct evbuffer *checkbuffer (lua_State *L) {
-  return checkopen(L, 1)->buf;
+static struct evbuffer *checkbuffer (lua_State *L, int arg) {
+  return checkopen(L, arg)->buf;
 }
 
 /* A buffer whose start is taken from. */
-static struct evbuffer *checksource (lua_State *L, int arg) {
+struct evbuffer *levL_checksource (lua_State *L, int arg) {
   lev_Buffer *b = checkopen(L, arg);
   luaL_argcheck(L, b->owner == NULL || b->input, arg,
                 "the start of an output is frozen");
   return b->buf;
 }
 
-/* A buffer whose end is added to. */
-static struct evbuffer *checksink (lua_State *L, int arg) {
+/* A buffer whose end is added to. What is in an output will be sent: its
+   bufferevent is active from now on. */
+struct evbuffer *levL_checksink (lua_State *L, int arg) {
   lev_Buffer *b = checkopen(L, arg);
   luaL_argcheck(L, b->owner == NULL || !b->input, arg,
                 "the end of an input is frozen");
+  if (b->owner) {
+    lua_getiuservalue(L, arg, LEV_UVOWNER);
+    levL_anchorwriter(L, lua_gettop(L), arg);
+    lua_pop(L, 1);
+  }
   return b->buf;
 }
 
-struct evbuffer *levL_checkbuffer (lua_State *L, int arg, bool taken) {
-  return taken ? checksource(L, arg) : checksink(L, arg);
+/* After the adding: unless there was nothing to add. */
+void levL_settlesink (lua_State *L, int arg) {
+  lev_Buffer *b = lua_touserdata(L, arg);
+  if (b->owner) {
+    lua_getiuservalue(L, arg, LEV_UVOWNER);
+    levL_settle(L, lua_gettop(L), b->owner);
+    lua_pop(L, 1);
+  }
 }
 
 /* The buffer 'buf' of the object at 'owner', as a userdata. */
@@ -81,29 +95,63 @@ void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
 
 /* {==== Data: strings, numbers and buffers ==== */
 
-void levL_checkdata (lua_State *L, int arg) {
-  if (lua_isstring(L, arg))
-    lua_tostring(L, arg);     /* a number becomes its string here, or raises */
-  else if (luaL_testudata(L, arg, LEV_BUFFER))
-    checksource(L, arg);
-  else
-    levL_expected(L, arg, arg, "string, number or Buffer");
+/* Numbers become their strings first: that allocates, so it can run a
+   finalizer, which is anybody's code. What is open is checked after it. */
+void levL_checkdata (lua_State *L, int first, int last) {
+  for (int arg = first; arg <= last; arg++) {
+    if (lua_isstring(L, arg))
+      lua_tostring(L, arg);
+    else if (!luaL_testudata(L, arg, LEV_BUFFER))
+      levL_expected(L, arg, arg, "string, number or Buffer");
+  }
+  for (int arg = first; arg <= last; arg++)
+    if (lua_type(L, arg) != LUA_TSTRING)
+      levL_checksource(L, arg);
 }
 
 /* Adds data that levL_checkdata has seen; false without memory. */
-bool levL_adddata (lua_State *L, int arg, struct evbuffer *to) {
-  if (lua_type(L, arg) == LUA_TSTRING) {
-    size_t len;
-    const char *s = lua_tolstring(L, arg, &len);
-    return evbuffer_add(to, s, len) == 0;
+bool levL_adddata (lua_State *L, int first, int last, struct evbuffer *to) {
+  int r = 0;
+  for (int arg = first; arg <= last && r == 0; arg++) {
+    if (lua_type(L, arg) == LUA_TSTRING) {
+      size_t len;
+      const char *s = lua_tolstring(L, arg, &len);
+      r = evbuffer_add(to, s, len);
+    }
+    else
+      r = evbuffer_add_buffer(to, ((lev_Buffer *)lua_touserdata(L, arg))->buf);
   }
-  return evbuffer_add_buffer(to, ((lev_Buffer *)lua_touserdata(L, arg))->buf)
-         == 0;
+  return r == 0;
+}
+
+/* The buffer of argument 'arg' once more, after something was allocated. */
+static struct evbuffer *recheck (lua_State *L, lev_Get get, int arg,
+                                 size_t n) {
+  struct evbuffer *buf = get(L, arg);
+  if (evbuffer_get_length(buf) < n)
+    luaL_error(L, "a finalizer has taken from the buffer that is read");
+  return buf;
+}
+
+/* Copies 'n' bytes from 'at'; they are there. Unlike evbuffer_copyout it
+   minds no freezing: nothing is taken. */
+static void copy (struct evbuffer *buf, size_t at, char *to, size_t n) {
+  struct evbuffer_ptr p;
+  struct evbuffer_iovec piece;
+  evbuffer_ptr_set(buf, &p, at, EVBUFFER_PTR_SET);
+  while (n > 0 && evbuffer_peek(buf, (ev_ssize_t)n, &p, &piece, 1) > 0) {
+    size_t len = piece.iov_len < n ? piece.iov_len : n;
+    memcpy(to, piece.iov_base, len);
+    to += len;
+    n -= len;
+    evbuffer_ptr_set(buf, &p, len, EVBUFFER_PTR_ADD);
+  }
 }
 
 /* Pushes a copy of 'n' bytes from 'at'; they are there. */
-static void pushcopy (lua_State *L, struct evbuffer *buf, size_t at,
+static void pushcopy (lua_State *L, lev_Get get, int arg, size_t at,
                       size_t n) {
+  struct evbuffer *buf = get(L, arg);
   struct evbuffer_ptr p;
   struct evbuffer_iovec piece;
   evbuffer_ptr_set(buf, &p, at, EVBUFFER_PTR_SET);
@@ -115,19 +163,23 @@ static void pushcopy (lua_State *L, struct evbuffer *buf, size_t at,
   else {
     luaL_Buffer b;
     char *to = luaL_buffinitsize(L, &b, n);
-    evbuffer_copyout_from(buf, &p, to, n);
+    copy(recheck(L, get, arg, at + n), at, to, n);
     luaL_pushresultsize(&b, n);
   }
 }
 
-/* Pushes up to 'n' bytes and takes them from the buffer; not before they are
-   a string, so that a lack of memory loses none. */
-void levL_pushdata (lua_State *L, struct evbuffer *from, size_t n) {
-  size_t len = evbuffer_get_length(from);
-  if (n > len)
-    n = len;
-  pushcopy(L, from, 0, n);
-  evbuffer_drain(from, n);
+/* Pushes 'n' bytes of the buffer that get(L, arg) gives, and takes them and
+   'more' from it; not before they are a string, so that a lack of memory
+   loses none. */
+static void take (lua_State *L, lev_Get get, int arg, size_t n, size_t more) {
+  pushcopy(L, get, arg, 0, n);
+  evbuffer_drain(recheck(L, get, arg, n + more), n + more);
+}
+
+/* The same for up to 'n' bytes. */
+void levL_pushdata (lua_State *L, lev_Get get, int arg, size_t n) {
+  size_t len = evbuffer_get_length(get(L, arg));
+  take(L, get, arg, n < len ? n : len, 0);
 }
 
 /* ====} */
@@ -136,44 +188,45 @@ void levL_pushdata (lua_State *L, struct evbuffer *from, size_t n) {
 
 /* libevent.buffer([data]) -> buffer */
 static int lev_buffer_new (lua_State *L) {
-  lev_Buffer *b;
-  lua_settop(L, 1);
-  if (!lua_isnil(L, 1))
-    levL_checkdata(L, 1);
-  b = lua_newuserdatauv(L, sizeof(*b), 1);
+  lev_Buffer *b = lua_newuserdatauv(L, sizeof(*b), 1);
+  int last = lua_isnoneornil(L, 1) || lua_gettop(L) == 1 ? 0 : 1;
   memset(b, 0, sizeof(*b));
   luaL_setmetatable(L, LEV_BUFFER);
+  levL_checkdata(L, 1, last);
   b->buf = evbuffer_new();
-  if (b->buf == NULL || (!lua_isnil(L, 1) && !levL_adddata(L, 1, b->buf)))
+  if (b->buf == NULL || !levL_adddata(L, 1, last, b->buf))
     return levL_nomemory(L);
   return 1;
 }
 
 /* buffer:add(data...) -> buffer */
 static int lev_buffer_add (lua_State *L) {
-  struct evbuffer *buf = checksink(L, 1);
-  int n = lua_gettop(L);
-  for (int arg = 2; arg <= n; arg++)
-    levL_checkdata(L, arg);
-  for (int arg = 2; arg <= n; arg++)
-    if (!levL_adddata(L, arg, buf))
-      return levL_nomemory(L);
+  int last = lua_gettop(L);
+  bool ok;
+  checkopen(L, 1);
+  levL_checkdata(L, 2, last);
+  ok = levL_adddata(L, 2, last, levL_checksink(L, 1));
+  levL_settlesink(L, 1);
+  if (!ok)
+    return levL_nomemory(L);
   lua_settop(L, 1);
   return 1;
 }
 
 /* buffer:prepend(data) -> buffer */
 static int lev_buffer_prepend (lua_State *L) {
-  struct evbuffer *buf = checksource(L, 1);
+  struct evbuffer *buf;
   int r;
-  levL_checkdata(L, 2);
+  checkopen(L, 1);
+  levL_checkdata(L, 2, 2);
+  buf = levL_checksource(L, 1);
   if (lua_type(L, 2) == LUA_TSTRING) {
     size_t len;
     const char *s = lua_tolstring(L, 2, &len);
     r = evbuffer_prepend(buf, s, len);
   }
   else
-    r = evbuffer_prepend_buffer(buf, checksource(L, 2));
+    r = evbuffer_prepend_buffer(buf, levL_checksource(L, 2));
   if (r < 0)
     return levL_nomemory(L);
   lua_settop(L, 1);
@@ -182,14 +235,14 @@ static int lev_buffer_prepend (lua_State *L) {
 
 /* buffer:remove([n]) -> string */
 static int lev_buffer_remove (lua_State *L) {
-  struct evbuffer *buf = checksource(L, 1);
-  levL_pushdata(L, buf, levL_optsize(L, 2, SIZE_MAX));
+  levL_checksource(L, 1);
+  levL_pushdata(L, levL_checksource, 1, levL_optsize(L, 2, SIZE_MAX));
   return 1;
 }
 
 /* buffer:drain([n]) -> buffer */
 static int lev_buffer_drain (lua_State *L) {
-  struct evbuffer *buf = checksource(L, 1);
+  struct evbuffer *buf = levL_checksource(L, 1);
   evbuffer_drain(buf, levL_optsize(L, 2, SIZE_MAX));
   lua_settop(L, 1);
   return 1;
@@ -204,11 +257,10 @@ static size_t optoffset (lua_State *L, int arg, size_t len, size_t def) {
 
 /* buffer:copyout([n [, from]]) -> string */
 static int lev_buffer_copyout (lua_State *L) {
-  struct evbuffer *buf = checkbuffer(L);
-  size_t len = evbuffer_get_length(buf);
+  size_t len = evbuffer_get_length(checkbuffer(L, 1));
   size_t n = levL_optsize(L, 2, len);
   size_t at = optoffset(L, 3, len, 0);
-  pushcopy(L, buf, at, n < len - at ? n : len - at);
+  pushcopy(L, checkbuffer, 1, at, n < len - at ? n : len - at);
   return 1;
 }
 
@@ -218,8 +270,13 @@ static int lev_buffer_copyout (lua_State *L) {
 
 /* buffer:add_buffer(source) -> buffer */
 static int lev_buffer_add_buffer (lua_State *L) {
-  struct evbuffer *buf = checksink(L, 1);
-  if (evbuffer_add_buffer(buf, checksource(L, 2)) < 0)
+  struct evbuffer *source;
+  int r;
+  checkopen(L, 1);
+  source = levL_checksource(L, 2);
+  r = evbuffer_add_buffer(levL_checksink(L, 1), source);
+  levL_settlesink(L, 1);
+  if (r < 0)
     return levL_nomemory(L);
   lua_settop(L, 1);
   return 1;
@@ -227,8 +284,8 @@ static int lev_buffer_add_buffer (lua_State *L) {
 
 /* buffer:prepend_buffer(source) -> buffer */
 static int lev_buffer_prepend_buffer (lua_State *L) {
-  struct evbuffer *buf = checksource(L, 1);
-  if (evbuffer_prepend_buffer(buf, checksource(L, 2)) < 0)
+  struct evbuffer *buf = levL_checksource(L, 1);
+  if (evbuffer_prepend_buffer(buf, levL_checksource(L, 2)) < 0)
     return levL_nomemory(L);
   lua_settop(L, 1);
   return 1;
@@ -236,18 +293,21 @@ static int lev_buffer_prepend_buffer (lua_State *L) {
 
 /* buffer:remove_buffer(to, n) -> count */
 static int lev_buffer_remove_buffer (lua_State *L) {
-  struct evbuffer *buf = checksource(L, 1);
-  struct evbuffer *to = checksink(L, 2);
+  struct evbuffer *buf = levL_checksource(L, 1);
   size_t n = (size_t)levL_range(L, 3, 3, 0, LUA_MAXINTEGER);
+  struct evbuffer *to;
   size_t moved = 0;
-  luaL_argcheck(L, to != buf, 2, "another Buffer expected");
-  while (moved < n && evbuffer_get_length(buf) > 0) {
+  int r = 0;
+  luaL_argcheck(L, !lua_rawequal(L, 1, 2), 2, "another Buffer expected");
+  to = levL_checksink(L, 2);
+  while (moved < n && r >= 0 && evbuffer_get_length(buf) > 0) {
     size_t part = n - moved < INT_MAX ? n - moved : INT_MAX;
-    int r = evbuffer_remove_buffer(buf, to, part);
-    if (r < 0)
-      return levL_nomemory(L);
-    moved += (size_t)r;
+    r = evbuffer_remove_buffer(buf, to, part);
+    moved += r > 0 ? (size_t)r : 0;
   }
+  levL_settlesink(L, 2);
+  if (r < 0)
+    return levL_nomemory(L);
   lua_pushinteger(L, (lua_Integer)moved);
   return 1;
 }
@@ -258,11 +318,12 @@ static int lev_buffer_remove_buffer (lua_State *L) {
 
 /* buffer:search(what [, from [, to]]) -> position | nil */
 static int lev_buffer_search (lua_State *L) {
-  struct evbuffer *buf = checkbuffer(L);
-  size_t len = evbuffer_get_length(buf);
-  size_t size, from, to;
-  const char *what = luaL_checklstring(L, 2, &size);
+  struct evbuffer *buf = checkbuffer(L, 1);
   struct evbuffer_ptr start, end, found;
+  size_t size, len, from, to;
+  const char *what = luaL_checklstring(L, 2, &size);
+  buf = checkbuffer(L, 1);    /* again, after a number became a string */
+  len = evbuffer_get_length(buf);
   from = optoffset(L, 3, len, 0);
   to = lua_isnoneornil(L, 4) ? len
                              : (size_t)levL_range(L, 4, 4, 0, LUA_MAXINTEGER);
@@ -298,7 +359,7 @@ static int opteol (lua_State *L, int arg) {
 
 /* buffer:search_eol([style [, from]]) -> position, length | nil */
 static int lev_buffer_search_eol (lua_State *L) {
-  struct evbuffer *buf = checkbuffer(L);
+  struct evbuffer *buf = checkbuffer(L, 1);
   int style = opteol(L, 2);
   size_t from = optoffset(L, 3, evbuffer_get_length(buf), 0);
   struct evbuffer_ptr start, found;
@@ -315,15 +376,26 @@ static int lev_buffer_search_eol (lua_State *L) {
   return 2;
 }
 
+/* The line whose end is not there yet may have half of it: a last CR. */
+static size_t unended (struct evbuffer *buf, int style) {
+  size_t n = evbuffer_get_length(buf);
+  char last;
+  if (n == 0 || (style != EVBUFFER_EOL_CRLF
+                 && style != EVBUFFER_EOL_CRLF_STRICT))
+    return n;
+  copy(buf, n - 1, &last, 1);
+  return last == '\r' ? n - 1 : n;
+}
+
 /* buffer:readln([style [, max]]) -> line | nil [, message] */
 static int lev_buffer_readln (lua_State *L) {
-  struct evbuffer *buf = checksource(L, 1);
+  struct evbuffer *buf = levL_checksource(L, 1);
   int style = opteol(L, 2);
   size_t max = levL_optsize(L, 3, SIZE_MAX);
   size_t eol;
   struct evbuffer_ptr end = evbuffer_search_eol(buf, NULL, &eol,
                                                 (enum evbuffer_eol_style)style);
-  size_t n = end.pos < 0 ? evbuffer_get_length(buf) : (size_t)end.pos;
+  size_t n = end.pos < 0 ? unended(buf, style) : (size_t)end.pos;
   if (n > max) {
     luaL_pushfail(L);
     lua_pushliteral(L, "line too long");
@@ -333,8 +405,7 @@ static int lev_buffer_readln (lua_State *L) {
     luaL_pushfail(L);
     return 1;
   }
-  pushcopy(L, buf, 0, n);
-  evbuffer_drain(buf, n + eol);
+  take(L, levL_checksource, 1, n, eol);
   return 1;
 }
 
@@ -342,37 +413,47 @@ static int lev_buffer_readln (lua_State *L) {
 
 /* {==== Descriptors ==== */
 
-static int pushcount (lua_State *L, int n) {
+static int pushcount (lua_State *L, int n, int err) {
   if (n < 0)
-    return levL_refuse(L, errno, NULL);
+    return levL_refuse(L, err, NULL);
   lua_pushinteger(L, n);
   return 1;
 }
 
 /* buffer:read(fd [, n]) -> count | nil, message, errno */
 static int lev_buffer_read (lua_State *L) {
-  struct evbuffer *buf = checksink(L, 1);
-  int fd = levL_checkfd(L, 2);
-  size_t n = levL_optsize(L, 3, INT_MAX);
-  return pushcount(L, evbuffer_read(buf, fd, n < INT_MAX ? (int)n : INT_MAX));
+  size_t n = INT_MAX;
+  int fd, count, err;
+  checkopen(L, 1);
+  if (!lua_isnoneornil(L, 3))
+    n = (size_t)levL_range(L, 3, 3, 1, LUA_MAXINTEGER);
+  fd = levL_checkfd(L, 2);
+  count = evbuffer_read(levL_checksink(L, 1), fd,
+                        n < INT_MAX ? (int)n : INT_MAX);
+  err = errno;
+  levL_settlesink(L, 1);
+  return pushcount(L, count, err);
 }
 
 /* buffer:write(fd [, n]) -> count | nil, message, errno */
 static int lev_buffer_write (lua_State *L) {
-  struct evbuffer *buf = checksource(L, 1);
-  int fd = levL_checkfd(L, 2);
-  size_t n = levL_optsize(L, 3, INT_MAX);
-  if (evbuffer_get_length(buf) == 0)
-    n = 0;
-  return pushcount(L, n == 0 ? 0 : evbuffer_write_atmost(buf, fd,
-                                       n < INT_MAX ? (int)n : INT_MAX));
+  struct evbuffer *buf;
+  size_t n;
+  int fd, count = 0;
+  checkopen(L, 1);
+  n = levL_optsize(L, 3, INT_MAX);
+  fd = levL_checkfd(L, 2);
+  buf = levL_checksource(L, 1);
+  if (n > 0 && evbuffer_get_length(buf) > 0)
+    count = evbuffer_write_atmost(buf, fd, n < INT_MAX ? (int)n : INT_MAX);
+  return pushcount(L, count, errno);
 }
 
 /* ====} */
 
 /* buffer:length() -> count; #buffer too */
 static int lev_buffer_length (lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)evbuffer_get_length(checkbuffer(L)));
+  lua_pushinteger(L, (lua_Integer)evbuffer_get_length(checkbuffer(L, 1)));
   return 1;
 }
 
@@ -393,7 +474,7 @@ static int lev_buffer__tostring (lua_State *L) {
   lev_Buffer *b = luaL_checkudata(L, 1, LEV_BUFFER);
   if (!isopen(b))
     return levL_tostring(L, LEV_BUFFER, false);
-  pushcopy(L, b->buf, 0, evbuffer_get_length(b->buf));
+  pushcopy(L, checkbuffer, 1, 0, evbuffer_get_length(b->buf));
   return 1;
 }
 

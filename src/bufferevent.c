@@ -26,6 +26,8 @@ enum { READCB = 2, WRITECB, EVENTCB, INPUT, OUTPUT, DESCRIPTOR,
 /* seconds that close_after_flush waits for a peer that takes nothing */
 #define FLUSHTIME 30
 
+#define DIRECTIONS (EV_READ | EV_WRITE)
+
 typedef struct lev_Bufferevent {
   lev_Object o;
   struct bufferevent *bev;
@@ -34,13 +36,11 @@ typedef struct lev_Bufferevent {
   bool deferred;              /* callbacks come from a queue of libevent's */
   bool connecting;            /* from connect to "connected" or "error" */
   bool inconnected;           /* in the callback of "connected" */
-  bool readlater;             /* reading is enabled, but not yet in libevent */
+  short later;                /* enabled, but not yet in libevent */
   bool flushing;              /* closes when its output is sent */
   bool shutwrite;             /* no more data from the script... */
   bool isshut;                /* ...and the peer has been told */
 } lev_Bufferevent;
-
-#define DIRECTIONS (EV_READ | EV_WRITE)
 
 static const lev_Word directionwords[] = {
   {"read", EV_READ}, {"write", EV_WRITE}, {NULL, 0}
@@ -66,7 +66,9 @@ static bool isactive (const lev_Object *o) {
     return true;
   if (b->deferred && hasfd && (b->read || b->write || b->event))
     return true;
-  return hasfd && ((enabled & EV_READ) || ((enabled & EV_WRITE) && unsent(b)));
+  return hasfd && ((enabled & EV_READ)
+                   || ((enabled & EV_WRITE) && unsent(b) > 0)
+                   || event_pending(&b->bev->ev_write, EV_WRITE, NULL));
 }
 
 /* libevent leaves both buffers unfrozen when it changes the descriptor: the
@@ -76,9 +78,24 @@ static void refreeze (lev_Bufferevent *b) {
   evbuffer_freeze(bufferevent_get_output(b->bev), 1);
 }
 
+/* Nothing is enabled in libevent without a descriptor, or before it is
+   connected: it would wait for it all the same, and time out. */
+static void park (lev_Bufferevent *b) {
+  b->later |= bufferevent_get_enabled(b->bev) & DIRECTIONS;
+  bufferevent_disable(b->bev, DIRECTIONS);
+}
+
+static int unpark (lev_Bufferevent *b) {
+  short what = b->later;
+  b->later = 0;
+  return what ? bufferevent_enable(b->bev, what) : 0;
+}
+
 static void setfd (lev_Bufferevent *b, int fd) {
+  park(b);
   bufferevent_setfd(b->bev, fd);
   refreeze(b);
+  b->shutwrite = b->isshut = false;
 }
 
 /* Takes the descriptor from libevent and closes it, if it is ours. */
@@ -109,6 +126,11 @@ static lev_Bufferevent *checkbev (lua_State *L) {
   return levL_checkopen(L, 1, &kind);
 }
 
+static struct evbuffer *checkinput (lua_State *L, int arg) {
+  lev_Bufferevent *b = levL_checkopen(L, arg, &kind);
+  return bufferevent_get_input(b->bev);
+}
+
 /* ====} */
 
 /* {==== From libevent to Lua ==== */
@@ -136,9 +158,12 @@ static int callwrite (lua_State *L) {
   return 0;
 }
 
-static void shutwrite (lev_Bufferevent *b) {
-  if (b->shutwrite && !b->isshut && !b->connecting && unsent(b) == 0)
-    b->isshut = shutdown(bufferevent_getfd(b->bev), SHUT_WR) == 0;
+/* Tells the peer that no more data comes, once all is sent. */
+static int shutwrite (lev_Bufferevent *b) {
+  if (!b->shutwrite || b->isshut || b->connecting || unsent(b) > 0)
+    return 0;
+  b->isshut = true;
+  return shutdown((int)bufferevent_getfd(b->bev), SHUT_WR) < 0 ? errno : 0;
 }
 
 static void onwrite (struct bufferevent *bev, void *arg) {
@@ -181,33 +206,45 @@ static int callevent (lua_State *L) {
   return 0;
 }
 
+/* From here on nothing but sending the rest is left; a peer that takes none
+   of it for that long ends it too. */
+static void flush (lev_Bufferevent *b, const struct timeval *stall) {
+  b->flushing = true;
+  b->later = 0;
+  bufferevent_disable(b->bev, EV_READ);
+  bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
+  bufferevent_set_timeouts(b->bev, NULL, stall);
+  bufferevent_enable(b->bev, EV_WRITE);
+}
+
 /* Nobody listens: what is over ends the bufferevent. After the end of the
    peer's data our own still goes out. */
 static void closeitself (lev_Bufferevent *b, short what) {
   bool readend = (what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING)
                  && !(what & (BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT));
-  if (readend && unsent(b) > 0
-      && (bufferevent_get_enabled(b->bev) & EV_WRITE))
-    b->flushing = true;
+  struct timeval stall = b->bev->timeout_write;
+  if (!evutil_timerisset(&stall))
+    stall.tv_sec = FLUSHTIME;
+  if (readend && unsent(b) > 0)
+    flush(b, &stall);
   else
     levL_drop(&b->o);
 }
 
 static void onevent (struct bufferevent *bev, short what, void *arg) {
-  lev_Bufferevent *b = arg;
   Happening h = {what, EVUTIL_SOCKET_ERROR()};
+  lev_Bufferevent *b = arg;
   bool connected = (what & BEV_EVENT_CONNECTED) != 0;
+  (void)bev;
   if (connected && !b->connecting)
     return;                   /* setfd came in between: nobody asked */
   if (b->connecting && !connected)
     closefd(b);               /* the next connect starts from nothing */
   b->connecting = false;
-  if (connected && b->readlater) {
-    b->readlater = false;
-    bufferevent_enable(bev, EV_READ);
-  }
-  if (connected)
+  if (connected) {
+    unpark(b);
     shutwrite(b);
+  }
   b->inconnected = connected;
   if (b->flushing && !connected)
     levL_drop(&b->o);
@@ -240,6 +277,8 @@ static lev_Bufferevent *newbev (lua_State *L, int base, int fd, int options) {
   if (b->bev == NULL)
     levL_nomemory(L);
   bufferevent_setcb(b->bev, onread, onwrite, onevent, b);
+  if (fd < 0)
+    park(b);
   levL_adopt(owner, &b->o);
   return b;
 }
@@ -308,6 +347,7 @@ static int lev_bufferevent_setcb (lua_State *L) {
   bool read = levL_optcallback(L, 2);
   bool write = levL_optcallback(L, 3);
   bool event = levL_optcallback(L, 4);
+  checkbev(L);
   lua_settop(L, 4);
   if (b->deferred && (read || write || event))
     levL_anchor(L, 1, &b->o);
@@ -348,13 +388,11 @@ static int newsocket (int family) {
    connection: a failing connect that is read from is an error first and a
    connection after it. Connecting needs writing, so that is enabled. */
 static int await (lev_Bufferevent *b, int fd) {
-  if (bufferevent_get_enabled(b->bev) & EV_READ)
-    b->readlater = true;
-  bufferevent_disable(b->bev, DIRECTIONS);
   setfd(b, fd);
   b->connecting = bufferevent_socket_connect(b->bev, NULL, 0) == 0
                   && bufferevent_enable(b->bev, EV_WRITE) == 0;
   refreeze(b);
+  b->later &= ~EV_WRITE;
   return b->connecting ? 0 : errno;
 }
 
@@ -393,22 +431,22 @@ static int lev_bufferevent_connect (lua_State *L) {
 /* bufferevent:setfd([fd]) -> bufferevent */
 static int lev_bufferevent_setfd (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
-  int old = (int)bufferevent_getfd(b->bev);
-  bool ownold = b->ownfd;
-  int fd;
+  int old, fd;
+  bool ownold;
   lua_settop(L, 2);
   fd = optfd(L, 2);
+  checkbev(L);                /* again, after getfd */
   luaL_argcheck(L, !b->inconnected, 1,
                 "in the callback of \"connected\" libevent still writes to "
                 "the old descriptor");
+  old = (int)bufferevent_getfd(b->bev);
+  ownold = b->ownfd;
   levL_anchor(L, 1, &b->o);
   setfd(b, fd);
   takefd(L, 1, 2, b, fd);
   b->connecting = false;
-  if (b->readlater && fd >= 0) {
-    b->readlater = false;
-    bufferevent_enable(b->bev, EV_READ);
-  }
+  if (fd >= 0)
+    unpark(b);
   if (ownold && old >= 0 && old != fd)
     evutil_closesocket(old);
   levL_settle(L, 1, &b->o);
@@ -436,7 +474,8 @@ static int lev_bufferevent_detach (lua_State *L) {
   if (unsent(b) > 0)
     return levL_refuse(L, EBUSY, "there is unsent output");
   lua_pushinteger(L, fd);
-  levL_pushdata(L, bufferevent_get_input(b->bev), SIZE_MAX);
+  levL_pushdata(L, checkinput, 1, SIZE_MAX);
+  checkbev(L);
   b->ownfd = false;
   levL_close(L, &kind);
   lua_pop(L, 1);
@@ -471,29 +510,40 @@ static int lev_bufferevent_sockname (lua_State *L) {
 
 /* bufferevent:read([n]) -> string */
 static int lev_bufferevent_read (lua_State *L) {
-  lev_Bufferevent *b = checkbev(L);
-  size_t n = levL_optsize(L, 2, SIZE_MAX);
-  levL_pushdata(L, bufferevent_get_input(b->bev), n);
+  checkbev(L);
+  levL_pushdata(L, checkinput, 1, levL_optsize(L, 2, SIZE_MAX));
   return 1;
 }
 
 /* bufferevent:read_buffer(buffer) -> bufferevent */
 static int lev_bufferevent_read_buffer (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
-  if (bufferevent_read_buffer(b->bev, levL_checkbuffer(L, 2, false)) < 0)
+  int r = bufferevent_read_buffer(b->bev, levL_checksink(L, 2));
+  levL_settlesink(L, 2);
+  if (r < 0)
     return levL_nomemory(L);
   lua_settop(L, 1);
   return 1;
 }
 
-static int writeall (lua_State *L, lev_Bufferevent *b, int n) {
-  struct evbuffer *output = bufferevent_get_output(b->bev);
-  bool ok = true;
-  luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
-  levL_anchor(L, 1, &b->o);
+/* Before the bufferevent at 'idx' is written to; 'arg' is what an error
+   names. */
+void levL_anchorwriter (lua_State *L, int idx, int arg) {
+  lev_Bufferevent *b = lua_touserdata(L, idx);
+  luaL_argcheck(L, !b->shutwrite, arg, "Bufferevent is shut down for writing");
+  levL_anchor(L, idx, &b->o);
   levL_freshen(b->o.base);
-  for (int arg = 2; arg <= n && ok; arg++)
-    ok = levL_adddata(L, arg, output);
+}
+
+/* bufferevent:write(data...) -> bufferevent */
+static int lev_bufferevent_write (lua_State *L) {
+  lev_Bufferevent *b = checkbev(L);
+  int last = lua_gettop(L);
+  bool ok;
+  levL_checkdata(L, 2, last);
+  checkbev(L);
+  levL_anchorwriter(L, 1, 1);
+  ok = levL_adddata(L, 2, last, bufferevent_get_output(b->bev));
   levL_settle(L, 1, &b->o);
   if (!ok)
     return levL_nomemory(L);
@@ -501,20 +551,12 @@ static int writeall (lua_State *L, lev_Bufferevent *b, int n) {
   return 1;
 }
 
-/* bufferevent:write(data...) -> bufferevent */
-static int lev_bufferevent_write (lua_State *L) {
-  lev_Bufferevent *b = checkbev(L);
-  int n = lua_gettop(L);
-  for (int arg = 2; arg <= n; arg++)
-    levL_checkdata(L, arg);
-  return writeall(L, b, n);
-}
-
 /* bufferevent:write_buffer(buffer) -> bufferevent */
 static int lev_bufferevent_write_buffer (lua_State *L) {
-  lev_Bufferevent *b = checkbev(L);
-  levL_checkbuffer(L, 2, true);
-  return writeall(L, b, 2);
+  lua_settop(L, 2);
+  checkbev(L);
+  levL_checksource(L, 2);
+  return lev_bufferevent_write(L);
 }
 
 /* The wrapper of a borrowed buffer is made once. */
@@ -551,8 +593,11 @@ static int lev_bufferevent_shutdown (lua_State *L) {
   if ((what & EV_READ) && shutdown(fd, SHUT_RD) < 0)
     return levL_refuse(L, errno, NULL);
   if (what & EV_WRITE) {
+    int err;
     b->shutwrite = true;
-    shutwrite(b);             /* now, or when the output is sent */
+    err = shutwrite(b);       /* now, or when the output is sent */
+    if (err)
+      return levL_refuse(L, err, NULL);
   }
   lua_settop(L, 1);
   return 1;
@@ -566,18 +611,15 @@ static int lev_bufferevent_shutdown (lua_State *L) {
 static int lev_bufferevent_enable (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
   short what = (short)levL_checkwords(L, 2, directionwords);
-  int r = 0;
+  int err = 0;
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
-  if (b->connecting && (what & EV_READ)) {
-    b->readlater = true;
-    what &= ~EV_READ;
-  }
-  if (what)
-    r = bufferevent_enable(b->bev, what);
+  b->later |= what;
+  if (!b->connecting && bufferevent_getfd(b->bev) >= 0 && unpark(b) < 0)
+    err = errno;
   levL_settle(L, 1, &b->o);
-  if (r < 0)
-    return levL_refuse(L, errno, NULL);
+  if (err)
+    return levL_refuse(L, err, NULL);
   lua_settop(L, 1);
   return 1;
 }
@@ -586,8 +628,7 @@ static int lev_bufferevent_enable (lua_State *L) {
 static int lev_bufferevent_disable (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
   short what = (short)levL_checkwords(L, 2, directionwords);
-  if (what & EV_READ)
-    b->readlater = false;
+  b->later &= ~what;
   if (what)
     bufferevent_disable(b->bev, what);
   levL_settle(L, 1, &b->o);
@@ -598,12 +639,12 @@ static int lev_bufferevent_disable (lua_State *L) {
 /* bufferevent:enabled() -> directions */
 static int lev_bufferevent_enabled (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
-  int what = bufferevent_get_enabled(b->bev) | (b->readlater ? EV_READ : 0);
+  int what = bufferevent_get_enabled(b->bev) | b->later;
   levL_pushwords(L, what & DIRECTIONS, directionwords);
   return 1;
 }
 
-/* bufferevent:setwatermark(directions, [low [, high]]) -> bufferevent */
+/* bufferevent:setwatermark(directions [, low [, high]]) -> bufferevent */
 static int lev_bufferevent_setwatermark (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
   short what = (short)levL_checkwords(L, 2, directionwords);
@@ -657,19 +698,19 @@ static int lev_bufferevent_close (lua_State *L) {
 /* bufferevent:close_after_flush([seconds]) -> bufferevent */
 static int lev_bufferevent_close_after_flush (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
-  struct timeval tv = {FLUSHTIME, 0};
-  levL_time(L, 2, 2, &tv);
-  if (unsent(b) == 0 || bufferevent_getfd(b->bev) < 0)
+  struct timeval stall = {FLUSHTIME, 0};
+  levL_time(L, 2, 2, &stall);
+  if (unsent(b) == 0 || bufferevent_getfd(b->bev) < 0
+      || !evutil_timerisset(&stall))
     return levL_close(L, &kind);
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
   b->read = b->write = b->event = false;
-  b->readlater = false;
-  b->flushing = true;
-  bufferevent_disable(b->bev, EV_READ);
-  bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
-  bufferevent_set_timeouts(b->bev, NULL, &tv);
-  bufferevent_enable(b->bev, EV_WRITE);
+  for (int uv = READCB; uv <= EVENTCB; uv++) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, 1, uv);
+  }
+  flush(b, &stall);
   lua_settop(L, 1);
   return 1;
 }

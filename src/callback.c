@@ -40,7 +40,8 @@ void levL_addmethods (lua_State *L, const char *tname,
 }
 
 /* Pushes a closed object of the base at 'base': its resource comes second, by
-   levL_adopt, so that an error in between leaves nothing behind. */
+   levL_adopt, so that an error in between leaves nothing behind. Allocation
+   can run a finalizer, which is anybody's code: the base is checked here. */
 void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
                       size_t size, int nuv) {
   lev_Object *o;
@@ -51,6 +52,7 @@ void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
   luaL_setmetatable(L, kind->tname);
   lua_pushvalue(L, base);
   lua_setiuservalue(L, -2, LEV_UVBASE);
+  levL_checkbase(L, base);
   return o;
 }
 
@@ -277,6 +279,7 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
   else if (undo)
     undo(call);
   lua_settop(L, top);
+  levL_own(base);             /* f may have forked */
   levL_freshen(base);
   return ok;
 }

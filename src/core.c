@@ -2,14 +2,15 @@
 ** core.c: the module libevent.core: what belongs to no object.
 */
 #include "lev.h"
+#include "lualibevent.h"
 
 /* libevent.methods() -> names, the best first */
 static int lev_methods (lua_State *L) {
-  lua_Integer n = 0;
+  const char *const *methods = levL_methods();
   lua_newtable(L);
-  for (const char **m = event_get_supported_methods(); m && *m; m++) {
-    lua_pushstring(L, *m);
-    lua_rawseti(L, -2, ++n);
+  for (int i = 0; methods[i]; i++) {
+    lua_pushstring(L, methods[i]);
+    lua_rawseti(L, -2, i + 1);
   }
   return 1;
 }
@@ -37,7 +38,7 @@ static void checkversion (lua_State *L) {
 LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   luaL_checkversion(L);
   checkversion(L);
-  levL_openprocess(L);
+  levL_openprocess();
   luaL_newlib(L, functions);
   levL_openbase(L);
   levL_openbuffer(L);

@@ -91,8 +91,11 @@ static int callevent (lua_State *L) {
 }
 
 static void onevent (evutil_socket_t fd, short what, void *arg) {
+  lev_Event *e = arg;
   (void)fd;
-  levL_protect(arg, callevent, &what, NULL);
+  if (!isadded(e))
+    dropsignals(e);           /* a signal event ends with its timeout */
+  levL_protect(&e->o, callevent, &what, NULL);
 }
 
 /* ====} */
@@ -129,6 +132,7 @@ static lev_Event *pushevent (lua_State *L) {
   int fd = levL_checkfd(L, 2);
   short what = (short)levL_checkwords(L, 3, iowords);
   lev_Event *e;
+  levL_checkbase(L, 1);       /* again, after getfd */
   luaL_argcheck(L, what & IO, 3, "one of read, write, closed expected");
   checkfeature(L, base, what & EV_ET, EV_FEATURE_ET, "et");
   checkfeature(L, base, what & EV_CLOSED, EV_FEATURE_EARLY_CLOSE, "closed");
@@ -185,7 +189,8 @@ static int refusal (const lev_Event *e) {
     return 0;
   if (fstat(event_get_fd(&e->ev), &st) == -1)
     return errno;
-  if (S_ISREG(st.st_mode) && !(features & EV_FEATURE_FDS))
+  if ((S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+      && !(features & EV_FEATURE_FDS))
     return EPERM;
   return 0;
 }
@@ -239,13 +244,13 @@ static int lev_event_add (lua_State *L) {
 
 /* base:once(fd, what, cb [, seconds]) -> event | nil, message, errno */
 static int lev_base_once (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
   struct timeval tv;
   const struct timeval *timeout = levL_time(L, 5, 5, &tv);
   lev_Event *e;
   int err;
   lua_settop(L, 4);
   if (lua_isnil(L, 2)) {      /* no descriptor: a timer */
-    lev_Base *base = levL_checkbase(L, 1);
     levL_checkwords(L, 3, timerwords + 1);
     checkcallback(L, 4);
     if (timeout == NULL)
@@ -263,22 +268,19 @@ static int lev_base_once (lua_State *L) {
   return 1;
 }
 
-/* libevent keeps the interval of a persistent event that is deleted, and
-   would go on with it when it is added without one: assigned anew, it is
-   forgotten. */
+/* libevent keeps the interval of a persistent event that is deleted, or whose
+   timer is removed while it is active, and goes on with it. A signal event
+   has other things in that place. */
 static void forgetinterval (lev_Event *e) {
-  int priority = event_get_priority(&e->ev);
-  event_assign(&e->ev, e->o.base->event_base, event_get_fd(&e->ev),
-               event_get_events(&e->ev), onevent, e);
-  event_priority_set(&e->ev, priority);
+  if (!(e->ev.ev_events & EV_SIGNAL))
+    evutil_timerclear(&e->ev.ev_.ev_io.ev_timeout);
 }
 
 /* event:del() -> event */
 static int lev_event_del (lua_State *L) {
   lev_Event *e = checkevent(L);
   event_del(&e->ev);
-  if ((e->ev.ev_events & (EV_PERSIST | EV_SIGNAL)) == EV_PERSIST)
-    forgetinterval(e);
+  forgetinterval(e);
   dropsignals(e);
   levL_settle(L, 1, &e->o);
   lua_settop(L, 1);
@@ -289,6 +291,7 @@ static int lev_event_del (lua_State *L) {
 static int lev_event_remove_timer (lua_State *L) {
   lev_Event *e = checkevent(L);
   event_remove_timer(&e->ev);
+  forgetinterval(e);
   levL_settle(L, 1, &e->o);
   lua_settop(L, 1);
   return 1;
@@ -308,21 +311,24 @@ static int lev_event_active (lua_State *L) {
 static int lev_event_pending (lua_State *L) {
   lev_Event *e = checkevent(L);
   int mask = IO | EV_TIMEOUT | EV_SIGNAL;
+  bool waits = e->ev.ev_evcallback.evcb_flags & EVLIST_TIMEOUT;
   struct timeval due, now;
   int what;
   if (!lua_isnoneornil(L, 2))
     mask = levL_checkwords(L, 2, whatwords);
   what = event_pending(&e->ev, (short)mask, &due);
+  waits = waits && (what & EV_TIMEOUT);
+  if (waits) {
+    levL_freshen(e->o.base);
+    event_base_gettimeofday_cached(e->o.base->event_base, &now);
+    evutil_timersub(&due, &now, &due);
+  }
   if (what == 0)
     lua_pushnil(L);
   else
     levL_pushwords(L, what, whatwords);
-  if (!(what & EV_TIMEOUT) || !event_pending(&e->ev, EV_TIMEOUT, &due)
-      || !(e->ev.ev_evcallback.evcb_flags & EVLIST_TIMEOUT))
+  if (!waits)
     return 1;
-  levL_freshen(e->o.base);
-  event_base_gettimeofday_cached(e->o.base->event_base, &now);
-  evutil_timersub(&due, &now, &due);
   lua_pushnumber(L, due.tv_sec < 0 ? 0 : (lua_Number)due.tv_sec
                                          + (lua_Number)due.tv_usec / 1e6);
   return 2;

@@ -104,7 +104,8 @@ int levL_nomemory (lua_State *L);
 
 /* {==== process.c: what a process has only once ==== */
 
-void levL_openprocess (lua_State *L);
+void levL_openprocess (void);
+const char *const *levL_methods (void);
 unsigned levL_forks (void);
 bool levL_takesignals (const lev_Base *base);
 void levL_dropsignals (const lev_Base *base);
@@ -140,14 +141,20 @@ lev_Base *levL_checkbase (lua_State *L, int arg);
 void levL_own (lev_Base *base);
 void levL_freshen (lev_Base *base);
 
-void levL_checkdata (lua_State *L, int arg);
-bool levL_adddata (lua_State *L, int arg, struct evbuffer *to);
-void levL_pushdata (lua_State *L, struct evbuffer *from, size_t n);
-struct evbuffer *levL_checkbuffer (lua_State *L, int arg, bool taken);
+/* gives the buffer of an argument, which must be open */
+typedef struct evbuffer *(*lev_Get) (lua_State *L, int arg);
+
+void levL_checkdata (lua_State *L, int first, int last);
+bool levL_adddata (lua_State *L, int first, int last, struct evbuffer *to);
+void levL_pushdata (lua_State *L, lev_Get get, int arg, size_t n);
+struct evbuffer *levL_checksource (lua_State *L, int arg);
+struct evbuffer *levL_checksink (lua_State *L, int arg);
+void levL_settlesink (lua_State *L, int arg);
 void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
                         bool input);
 
 lev_Object *levL_newbufferevent (lua_State *L, int base, int fd);
+void levL_anchorwriter (lua_State *L, int idx, int arg);
 void levL_nodelay (int fd);
 
 void levL_openbase (lua_State *L);

@@ -184,10 +184,17 @@ static void onaccept (struct evconnlistener *listener, evutil_socket_t fd,
     pausefor(l, &atonce);
 }
 
-/* [1] listener, [2] errno */
+/* [1] listener, [2] errno. Garbage may hold descriptors, and a server that
+   cannot accept makes too little of it for a collection to come by itself. */
 static int callerror (lua_State *L) {
   int err = *(int *)lua_touserdata(L, 2);
+  lev_Listener *l = lua_touserdata(L, 1);
   const char *message = evutil_socket_error_to_string(err);
+  bool told = l->starved;
+  l->starved = true;
+  lua_gc(L, LUA_GCCOLLECT);
+  if (told)
+    return 0;
   if (lua_getiuservalue(L, 1, ERRORCB) == LUA_TNIL) {
     lua_warning(L, "libevent: a listener pauses: ", 1);
     lua_warning(L, message, 0);
@@ -205,10 +212,7 @@ static void onerror (struct evconnlistener *listener, void *arg) {
   lev_Listener *l = arg;
   (void)listener;
   pausefor(l, &starvedpause);
-  if (!l->starved) {
-    l->starved = true;
-    levL_protect(&l->o, callerror, &err, NULL);
-  }
+  levL_protect(&l->o, callerror, &err, NULL);
 }
 
 /* ====} */
@@ -228,8 +232,10 @@ static Options checkoptions (lua_State *L, int arg) {
     o.flags = (unsigned)levL_words(L, -1, arg, optionwords);
   if (levL_option(L, arg, "backlog"))
     o.backlog = (int)levL_range(L, -1, arg, 1, INT_MAX);
-  lua_pop(L, 2);
+  lua_settop(L, arg);
   o.flags |= LEV_OPT_CLOSE_ON_EXEC;
+  /* a Bufferevent cannot block, and a listener stays on its state's thread */
+  o.flags &= ~(unsigned)(LEV_OPT_LEAVE_SOCKETS_BLOCKING | LEV_OPT_THREADSAFE);
   return o;
 }
 

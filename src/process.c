@@ -3,6 +3,8 @@
 ** states and threads in it: the disposition of SIGPIPE, the count of forks,
 ** the one base that libevent's signal handling serves, and this library's
 ** own code, which libevent and the C library keep pointers into.
+** And the list of methods, which libevent makes anew, and frees, at each
+** call.
 */
 #include "lev.h"
 
@@ -47,14 +49,29 @@ static void stayloaded (void) {
 #endif
 }
 
+#define MAXMETHODS 32         /* so that a set of them fits in an unsigned */
+
+static const char *methods[MAXMETHODS + 1];
+
+static void copymethods (void) {
+  const char **m = event_get_supported_methods();
+  for (int i = 0; m && m[i] && i < MAXMETHODS; i++)
+    methods[i] = m[i];
+}
+
+/* The names of libevent's methods, the best first, up to a NULL. */
+const char *const *levL_methods (void) {
+  return methods;
+}
+
 static void setup (void) {
+  copymethods();
   stayloaded();
   quietsigpipe();
   pthread_atfork(NULL, NULL, onfork);
 }
 
-void levL_openprocess (lua_State *L) {
-  (void)L;
+void levL_openprocess (void) {
   pthread_once(&once, setup);
 }
 

@@ -1,8 +1,10 @@
 /*
 ** values.c: the forms that values have in Lua, each in one place: words for
 ** flags, seconds for times, strings for addresses, numbers or objects for
-** descriptors, tables for options. 'idx' is where a value is, 'arg' the
-** argument that an error names.
+** descriptors, tables for options.
+**
+** 'arg' is the argument that an error names, 'idx' where the value is: the
+** same, or behind the name of the option that it is the value of.
 */
 #include "lev.h"
 
@@ -13,11 +15,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
+/* "option 'name': " for the value of an option */
+static const char *where (lua_State *L, int idx, int arg) {
+  if (idx == arg || lua_type(L, idx - 1) != LUA_TSTRING)
+    return "";
+  return lua_pushfstring(L, "option '%s': ", lua_tostring(L, idx - 1));
+}
+
 /* Raises "<what> expected, got <value>". */
 int levL_expected (lua_State *L, int idx, int arg, const char *what) {
+  const char *option = where(L, idx, arg);
   const char *got;
   if (lua_type(L, idx) == LUA_TSTRING)
     got = lua_pushfstring(L, "\"%s\"", lua_tostring(L, idx));
@@ -28,7 +40,8 @@ int levL_expected (lua_State *L, int idx, int arg, const char *what) {
   else
     got = luaL_typename(L, idx);
   return luaL_argerror(L, arg,
-                       lua_pushfstring(L, "%s expected, got %s", what, got));
+                       lua_pushfstring(L, "%s%s expected, got %s", option,
+                                       what, got));
 }
 
 /* The world's refusal: nil, message, errno; NULL is the system's message. */
@@ -41,6 +54,14 @@ int levL_refuse (lua_State *L, int err, const char *message) {
 
 int levL_nomemory (lua_State *L) {
   return luaL_error(L, "not enough memory");
+}
+
+/* A value's place once more values are pushed: a missing argument gets one. */
+static int argument (lua_State *L, int idx) {
+  idx = lua_absindex(L, idx);
+  if (lua_gettop(L) < idx)
+    lua_settop(L, idx);
+  return idx;
 }
 
 /* {==== Words ==== */
@@ -69,6 +90,7 @@ static const lev_Word *findword (const char *s, size_t len,
 int levL_words (lua_State *L, int idx, int arg, const lev_Word *words) {
   int flags = 0;
   const char *s;
+  idx = argument(L, idx);
   if (lua_type(L, idx) != LUA_TSTRING
       || strlen(lua_tostring(L, idx)) != lua_rawlen(L, idx))
     levL_expected(L, idx, arg,
@@ -78,9 +100,9 @@ int levL_words (lua_State *L, int idx, int arg, const lev_Word *words) {
     size_t len = strcspn(s, "|");
     const lev_Word *w = findword(s, len, words);
     if (w == NULL) {
-      lua_pushlstring(L, s, len);
+      const char *word = lua_pushlstring(L, s, len);
       return luaL_argerror(L, arg, lua_pushfstring(L,
-          "unknown word '%s' (known: %s)", lua_tostring(L, -1),
+          "%sunknown word '%s' (known: %s)", where(L, idx, arg), word,
           known(L, words)));
     }
     flags |= w->value;
@@ -125,6 +147,7 @@ const struct timeval *levL_time (lua_State *L, int idx, int arg,
   lua_Number n;
   if (lua_isnoneornil(L, idx))
     return NULL;
+  idx = argument(L, idx);
   n = lua_tonumber(L, idx);
   if (lua_type(L, idx) != LUA_TNUMBER || !(n >= 0 && n <= INT32_MAX))
     levL_expected(L, idx, arg, "seconds from 0 to 2147483647");
@@ -141,6 +164,7 @@ lua_Integer levL_range (lua_State *L, int idx, int arg, lua_Integer min,
                         lua_Integer max) {
   int isint;
   lua_Integer n = lua_tointegerx(L, idx, &isint);
+  idx = argument(L, idx);
   if (lua_type(L, idx) != LUA_TNUMBER || !isint || n < min || n > max)
     levL_expected(L, idx, arg, lua_pushfstring(L, "integer from %I to %I",
                                                min, max));
@@ -181,13 +205,14 @@ static bool fdof (lua_State *L, int arg, lua_Integer *fd) {
     return false;
   lua_pushvalue(L, arg);
   lua_call(L, 1, 1);
-  *fd = lua_tointegerx(L, -1, &isint);
-  return isint;
+  *fd = lua_tointegerx(L, -1, &isint);      /* LuaSocket's is a float */
+  return isint && lua_type(L, -1) == LUA_TNUMBER;
 }
 
 /* An integer, a Lua file, or an object with a method getfd (LuaSocket,
-   LuaSec, our own). It must be open: libevent would make its tables as long
-   as the number that it is given, and then hear of EBADF. */
+   LuaSec, a Bufferevent). It must be open: libevent would make its tables as
+   long as the number that it is given, and then hear of EBADF. The method is
+   anybody's code: what was checked before must be checked again. */
 int levL_checkfd (lua_State *L, int arg) {
   int top = lua_gettop(L);
   lua_Integer fd = -1;
@@ -213,19 +238,22 @@ static const lev_Word signals[] = {
 /* A number, or a name with or without "SIG". */
 int levL_checksignal (lua_State *L, int arg) {
   if (lua_type(L, arg) == LUA_TSTRING) {
-    const char *name = lua_tostring(L, arg);
+    size_t len;
+    const char *name = lua_tolstring(L, arg, &len);
+    int prefix = strncmp(name, "SIG", 3) == 0 ? 3 : 0;
     const lev_Word *w;
-    if (strncmp(name, "SIG", 3) == 0)
-      name += 3;
-    w = findword(name, strlen(name), signals);
+    name += prefix;
+    w = findword(name, len - (size_t)prefix, signals);
     if (w == NULL)
       return luaL_argerror(L, arg, lua_pushfstring(L,
           "unknown signal '%s' (known: %s)", name, known(L, signals)));
     return w->value;
   }
   else {
+    struct sigaction old;     /* the C library keeps some for itself */
     int sig = (int)levL_range(L, arg, arg, 1, NSIG - 1);
-    luaL_argcheck(L, sig != SIGKILL && sig != SIGSTOP, arg,
+    luaL_argcheck(L, sig != SIGKILL && sig != SIGSTOP
+                     && sigaction(sig, NULL, &old) == 0, arg,
                   "this signal cannot be caught");
     return sig;
   }
@@ -263,7 +291,16 @@ static bool toport (const char *s, in_port_t *port) {
   return n <= 65535;
 }
 
-/* evutil_parse_sockaddr_port takes neither port 0 nor a refusal of "80x". */
+/* "eth0" or "2" behind the % of a link-local address */
+static bool toscope (const char *s, uint32_t *scope) {
+  *scope = if_nametoindex(s);
+  if (*scope == 0 && *s && strlen(s) < 9 && s[strspn(s, "0123456789")] == '\0')
+    *scope = (uint32_t)strtoul(s, NULL, 10);
+  return *scope != 0;
+}
+
+/* evutil_parse_sockaddr_port does not know port 0, and takes "80x",
+   "127.0.0.1 " and numbers modulo 2^32. */
 static socklen_t toinet (const char *s, struct sockaddr_storage *ss) {
   char host[128];
   const char *colon = strrchr(s, ':');
@@ -279,18 +316,20 @@ static socklen_t toinet (const char *s, struct sockaddr_storage *ss) {
   memset(ss, 0, sizeof(*ss));
   if (six) {
     struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
-    unsigned scope = 0;
+    char *scope = strchr(host, '%');
+    if (scope)
+      *scope++ = '\0';
     sin6->sin6_family = AF_INET6;
-    if (evutil_inet_pton_scope(AF_INET6, host, &sin6->sin6_addr, &scope) != 1
+    if (inet_pton(AF_INET6, host, &sin6->sin6_addr) != 1
+        || (scope && !toscope(scope, &sin6->sin6_scope_id))
         || !toport(colon + 1, &sin6->sin6_port))
       return 0;
-    sin6->sin6_scope_id = scope;
     return sizeof(*sin6);
   }
   else {
     struct sockaddr_in *sin = (struct sockaddr_in *)ss;
     sin->sin_family = AF_INET;
-    if (evutil_inet_pton(AF_INET, host, &sin->sin_addr) != 1
+    if (inet_pton(AF_INET, host, &sin->sin_addr) != 1
         || !toport(colon + 1, &sin->sin_port))
       return 0;
     return sizeof(*sin);
@@ -338,7 +377,7 @@ void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
     pushunix(L, (const struct sockaddr_un *)sa, len);
   else if (sa->sa_family == AF_INET6) {
     const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)sa;
-    evutil_inet_ntop(AF_INET6, &sin6->sin6_addr, host, sizeof(host));
+    inet_ntop(AF_INET6, &sin6->sin6_addr, host, sizeof(host));
     if (sin6->sin6_scope_id)
       snprintf(host + strlen(host), sizeof(host) - strlen(host), "%%%u",
                (unsigned)sin6->sin6_scope_id);
@@ -346,11 +385,11 @@ void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
   }
   else if (sa->sa_family == AF_INET) {
     const struct sockaddr_in *sin = (const struct sockaddr_in *)sa;
-    evutil_inet_ntop(AF_INET, &sin->sin_addr, host, sizeof(host));
+    inet_ntop(AF_INET, &sin->sin_addr, host, sizeof(host));
     lua_pushfstring(L, "%s:%d", host, (int)ntohs(sin->sin_port));
   }
   else
-    luaL_pushfail(L);
+    lua_pushfstring(L, "family %d", (int)sa->sa_family);
 }
 
 /* ====} */
@@ -397,12 +436,17 @@ void levL_checkoptions (lua_State *L, int arg, const char *const names[]) {
   }
 }
 
-/* Pushes the option's value; false where it is not given. */
+/* Pushes the option's name and its value; false where it is not given. No
+   metamethod: that would be anybody's code. */
 bool levL_option (lua_State *L, int arg, const char *name) {
+  lua_pushstring(L, name);
+  lua_pushvalue(L, -1);
   if (lua_istable(L, arg))
-    lua_getfield(L, arg, name);
-  else
+    lua_rawget(L, arg);
+  else {
+    lua_pop(L, 1);
     lua_pushnil(L);
+  }
   return !lua_isnil(L, -1);
 }
 

@@ -1,0 +1,496 @@
+/*
+** load.c: a client that puts an echo server under load and believes nothing:
+** every byte that comes back is compared with the one that was sent.
+**
+**   load [-t SECONDS] echo  ADDRESS CONNECTIONS MESSAGES SIZE
+**   load [-t SECONDS] cycle ADDRESS COUNT SIZE PARALLEL
+**   load [-t SECONDS] slow  ADDRESS BYTES RATE
+**   load [-t SECONDS] idle  ADDRESS CONNECTIONS SECONDS
+**
+** ADDRESS is 127.0.0.1:port or unix:/path. One thread, one epoll set. What a
+** mode does comes in phases; each ends when nothing is pending any more.
+** Exit status 0 means that all went as it should; else a line says what not.
+*/
+#define _GNU_SOURCE           /* IP_BIND_ADDRESS_NO_PORT */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Streams are pieces of one random sequence. Its period is a prime: a piece
+   lost or doubled shifts the rest, whatever its round size. */
+#define PERIOD 65521
+
+#define SOURCES 250           /* 127.0.0.1 to .250, each with its own ports */
+#define TICK 10               /* milliseconds between looks at the clock */
+#define SLOWTIME 2.0          /* seconds that 'slow' reads slowly */
+#define MAXEVENTS 512
+
+typedef unsigned long long Count;
+
+typedef struct Conn {
+  int fd;                     /* -1: closed */
+  bool leaving;               /* we have sent the end, and expect the peer's */
+  unsigned waits;             /* what epoll has been asked for */
+  Count number;               /* of all connections made, from 0 */
+  Count sent, got;            /* bytes */
+  Count goal;                 /* bytes to send, and to get back */
+  double begun;               /* when the last message was */
+} Conn;
+
+static char pattern[2 * PERIOD];    /* twice: no piece ever wraps around */
+static const char *name;      /* of the server's address */
+static struct sockaddr_storage address;
+static socklen_t addresslen;
+static int epfd;
+static double limit = 600;    /* -t, in seconds */
+static double deadline;
+static Conn *conns;
+static size_t nconns;
+static size_t pending;        /* connections that this phase waits for */
+static Count nopened;
+static Count size;            /* bytes in a message */
+static Count maxinflight;     /* most bytes of one connection not yet back */
+static double rate;           /* bytes per second that 'slow' begins with */
+
+/* What a mode does when all that was sent is back, and when the server has
+   closed a connection that was left. */
+static void (*onanswered) (Conn *c), (*onended) (Conn *c);
+
+static double now (void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void fail (const char *format, ...) {
+  va_list args;
+  fprintf(stderr, "load: %s: ", name);
+  va_start(args, format);
+  vfprintf(stderr, format, args);
+  va_end(args);
+  fputc('\n', stderr);
+  exit(EXIT_FAILURE);
+}
+
+static void failsystem (const char *what) {
+  fail("%s: %s", what, strerror(errno));
+}
+
+/* The first connection that waits tells most about a stall. */
+static void faillate (void) {
+  const Conn *c = conns;
+  while (c < conns + nconns - 1 && c->got == c->goal && !c->leaving)
+    c++;
+  fail("not done after %g seconds, %zu connections wait; number %llu has sent "
+       "%llu bytes of %llu%s and got %llu back", limit, pending, c->number,
+       c->sent, c->goal, c->leaving ? " and the end" : "", c->got);
+}
+
+/* {==== One connection ==== */
+
+static const char *slice (const Conn *c, Count offset) {
+  return pattern + (c->number * 7919 + offset) % PERIOD;
+}
+
+/* How much 'c' may read now: what 'slow' is about. */
+static size_t allowance (const Conn *c) {
+  double elapsed, allowed;
+  if (rate == 0 || (elapsed = now() - c->begun) >= SLOWTIME)
+    return PERIOD;
+  allowed = rate * elapsed - (double)c->got;
+  return allowed < 1 ? 0 : allowed > PERIOD ? PERIOD : (size_t)allowed;
+}
+
+static void watch (Conn *c) {
+  struct epoll_event e = {0};
+  e.data.ptr = c;
+  e.events = (allowance(c) > 0 ? EPOLLIN : 0)
+             | (c->sent < c->goal ? EPOLLOUT : 0);
+  if (e.events != c->waits && epoll_ctl(epfd, EPOLL_CTL_MOD, c->fd, &e) < 0)
+    failsystem("epoll_ctl");
+  c->waits = e.events;
+}
+
+/* One source address has no more than 28,000 ports, and each of them rests
+   for a minute after use: the connections take turns with 250 addresses. */
+static void choosesource (int fd, Count number) {
+  struct sockaddr_in source = {0};
+  int on = 1;
+  source.sin_family = AF_INET;
+  source.sin_addr.s_addr = htonl(INADDR_LOOPBACK
+                                 + (uint32_t)(number % SOURCES));
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+  if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
+    failsystem("bind");
+}
+
+/* Connecting blocks. On loopback that costs nothing while the server's queue
+   has room; each time it overflows, the kernel tries again a second later. */
+static void openconn (Conn *c) {
+  double left = deadline - now();
+  struct timeval tv = {left > 1 ? (time_t)left : 1, 0};
+  struct epoll_event e = {0};
+  memset(c, 0, sizeof(*c));
+  c->number = nopened++;
+  c->begun = now();
+  c->fd = socket(address.ss_family, SOCK_STREAM, 0);
+  if (c->fd < 0)
+    failsystem("socket");
+  if (address.ss_family == AF_INET)
+    choosesource(c->fd, c->number);
+  setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+  if (connect(c->fd, (struct sockaddr *)&address, addresslen) < 0) {
+    if (errno == EINPROGRESS || errno == EAGAIN)
+      errno = ETIMEDOUT;
+    failsystem("connect");
+  }
+  e.data.ptr = c;
+  e.events = c->waits = EPOLLIN;
+  if (fcntl(c->fd, F_SETFL, O_NONBLOCK) < 0
+      || epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &e) < 0)
+    failsystem("epoll_ctl");
+}
+
+/* Without a goodbye: the server gets a reset instead of an end. */
+static void closeconn (Conn *c) {
+  struct linger none = {1, 0};
+  setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+  close(c->fd);
+  c->fd = -1;
+}
+
+/* Sends the end; the server is expected to close, and to send no more. */
+static void leave (Conn *c) {
+  c->leaving = true;
+  if (shutdown(c->fd, SHUT_WR) < 0)
+    failsystem("shutdown");
+}
+
+static void transmit (Conn *c) {
+  Count n = c->goal - c->sent;
+  ssize_t r = send(c->fd, slice(c, c->sent), n < PERIOD ? (size_t)n : PERIOD,
+                   MSG_NOSIGNAL);
+  if (r >= 0)
+    c->sent += (Count)r;
+  else if (errno != EAGAIN && errno != EINTR)
+    failsystem("send");
+  if (c->sent - c->got > maxinflight)
+    maxinflight = c->sent - c->got;
+}
+
+/* The next message. */
+static void say (Conn *c) {
+  c->begun = now();
+  c->goal += size;
+  transmit(c);
+  watch(c);
+}
+
+static void check (const Conn *c, const char *data, size_t n) {
+  const char *expected = slice(c, c->got);
+  size_t i = 0;
+  if (n > c->sent - c->got)
+    fail("connection %llu: more came back than the %llu bytes sent",
+         c->number, c->sent);
+  if (memcmp(data, expected, n) == 0)
+    return;
+  while (data[i] == expected[i])
+    i++;
+  fail("connection %llu: byte %llu came back as %02x instead of %02x",
+       c->number, c->got + i, data[i] & 0xff, expected[i] & 0xff);
+}
+
+static void receive (Conn *c) {
+  static char data[PERIOD];
+  size_t room = allowance(c);
+  ssize_t r;
+  if (room == 0)
+    return;
+  r = recv(c->fd, data, room, 0);
+  if (r < 0 && (errno == EAGAIN || errno == EINTR))
+    return;
+  if (r < 0)
+    failsystem("recv");
+  if (r == 0 && !c->leaving)
+    fail("connection %llu: closed by the server when %llu bytes of %llu were "
+         "back", c->number, c->got, c->goal);
+  check(c, data, (size_t)r);
+  c->got += (Count)r;
+  if (r == 0)
+    onended(c);
+  else if (c->got == c->goal)
+    onanswered(c);
+}
+
+/* ====} */
+
+/* {==== All connections ==== */
+
+/* Until nothing is pending any more, or until a time. */
+static void run (double until) {
+  struct epoll_event events[MAXEVENTS];
+  while (pending > 0 && now() < until) {
+    int n = epoll_wait(epfd, events, MAXEVENTS, TICK);
+    for (int i = 0; i < n; i++) {
+      Conn *c = events[i].data.ptr;
+      if (events[i].events & EPOLLOUT)
+        transmit(c);
+      if (events[i].events & ~(unsigned)EPOLLOUT)
+        receive(c);
+      if (c->fd >= 0)
+        watch(c);
+    }
+    if (rate > 0)
+      watch(conns);           /* time alone has given it an allowance */
+    if (now() > deadline)
+      faillate();
+  }
+}
+
+/* The phase need not wait for 'c' any more. */
+static void done (Conn *c) {
+  (void)c;
+  pending--;
+}
+
+static void ended (Conn *c) {
+  closeconn(c);
+  done(c);
+}
+
+static void openall (Count n) {
+  conns = calloc((size_t)n, sizeof(*conns));
+  if (conns == NULL)
+    fail("no memory for %llu connections", n);
+  for (nconns = 0; nconns < n; nconns++)
+    openconn(&conns[nconns]);
+}
+
+static void forall (void (*f) (Conn *c)) {
+  pending = nconns;
+  for (size_t i = 0; i < nconns; i++)
+    f(&conns[i]);
+  run(HUGE_VAL);
+}
+
+/* ====} */
+
+/* {==== Modes ==== */
+
+static Count total;           /* echo: bytes a connection; cycle: cycles */
+static float *trips;          /* round-trip times, in microseconds */
+static size_t ntrips;
+
+static int compare (const void *a, const void *b) {
+  float x = *(const float *)a, y = *(const float *)b;
+  return (x > y) - (x < y);
+}
+
+static void pong (Conn *c) {
+  trips[ntrips++] = (float)((now() - c->begun) * 1e6);
+  if (c->goal < total)
+    say(c);
+  else
+    done(c);
+}
+
+/* All connections are open before the first message. */
+static void echo (const Count *args) {
+  double begin, seconds;
+  size = args[2];
+  total = args[1] * size;
+  trips = calloc((size_t)args[0], (size_t)args[1] * sizeof(*trips));
+  if (trips == NULL)
+    fail("no memory for %llu times", args[0] * args[1]);
+  openall(args[0]);
+  onanswered = pong;
+  begin = now();
+  forall(say);
+  seconds = now() - begin;
+  forall(leave);
+  qsort(trips, ntrips, sizeof(*trips), compare);
+  printf("echo: %zu connections, %zu messages of %llu bytes, %.3f s, "
+         "%.0f messages/s, p50 %.0f us, p99 %.0f us\n", nconns, ntrips, size,
+         seconds, (double)ntrips / seconds, trips[ntrips / 2],
+         trips[(size_t)(0.99 * (double)ntrips)]);
+}
+
+static void again (Conn *c) {
+  if (nopened < total) {
+    closeconn(c);
+    openconn(c);
+    say(c);
+  }
+  else
+    ended(c);
+}
+
+/* One half says goodbye and waits for the server's, the other half is gone
+   without a word. */
+static void part (Conn *c) {
+  if (c->number % 2 == 0)
+    leave(c);
+  else
+    again(c);
+}
+
+static void cycle (const Count *args) {
+  double begin = now(), seconds;
+  total = args[0];
+  size = args[1];
+  onanswered = part;
+  onended = again;
+  openall(args[2] < total ? args[2] : total);
+  forall(say);
+  seconds = now() - begin;
+  printf("cycle: %llu cycles of %llu bytes, %zu at once, %.3f s, "
+         "%.0f cycles/s\n", nopened, size, nconns, seconds,
+         (double)nopened / seconds);
+}
+
+/* The most that was in flight is what the server and the kernel hold for a
+   client that hardly reads. */
+static void slow (const Count *args) {
+  double begin = now(), seconds;
+  size = args[0];
+  rate = (double)args[1];
+  openall(1);
+  forall(say);
+  seconds = now() - begin;
+  rate = 0;
+  forall(leave);
+  printf("slow: %llu bytes, %.3f s, %.1f MB/s, at most %llu bytes in flight\n",
+         size, seconds, (double)size / seconds / 1e6, maxinflight);
+}
+
+/* Nothing is said: whatever the server sends or ends is a failure. */
+static void idle (const Count *args) {
+  double begin = now(), seconds;
+  openall(args[0]);
+  seconds = now() - begin;
+  pending = nconns;
+  run(now() + (double)args[1]);
+  forall(leave);
+  printf("idle: %zu connections, made in %.3f s, held for %llu s\n", nconns,
+         seconds, args[1]);
+}
+
+/* ====} */
+
+/* {==== Command line ==== */
+
+static const struct {
+  const char *name;
+  int nargs;
+  void (*run) (const Count *args);
+} modes[] = {
+  {"echo", 3, echo}, {"cycle", 3, cycle}, {"slow", 2, slow}, {"idle", 2, idle}
+};
+
+#define NMODES (sizeof(modes) / sizeof(modes[0]))
+
+static void usage (void) {
+  fputs("usage: load [-t SECONDS] echo ADDRESS CONNECTIONS MESSAGES SIZE\n"
+        "                       | cycle ADDRESS COUNT SIZE PARALLEL\n"
+        "                       | slow ADDRESS BYTES RATE\n"
+        "                       | idle ADDRESS CONNECTIONS SECONDS\n", stderr);
+  exit(EXIT_FAILURE);
+}
+
+static Count number (const char *text) {
+  char *end;
+  Count n;
+  errno = 0;
+  n = strtoull(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end || errno || n == 0)
+    usage();
+  return n;
+}
+
+static void parseunix (const char *path) {
+  struct sockaddr_un *sun = (struct sockaddr_un *)&address;
+  if (*path == '\0' || strlen(path) >= sizeof(sun->sun_path))
+    fail("no path for a unix socket");
+  sun->sun_family = AF_UNIX;
+  strcpy(sun->sun_path, path);
+  addresslen = sizeof(*sun);
+}
+
+static void parsetcp (const char *text) {
+  struct sockaddr_in *sin = (struct sockaddr_in *)&address;
+  const char *colon = strchr(text, ':');
+  char host[INET_ADDRSTRLEN] = "";
+  Count port = colon ? number(colon + 1) : 0;
+  if (colon && (size_t)(colon - text) < sizeof(host))
+    memcpy(host, text, (size_t)(colon - text));
+  if (port == 0 || port > 65535 || inet_pton(AF_INET, host, &sin->sin_addr) != 1
+      || ntohl(sin->sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+    fail("127.0.0.1:port or unix:/path expected");
+  sin->sin_family = AF_INET;
+  sin->sin_port = htons((uint16_t)port);
+  addresslen = sizeof(*sin);
+}
+
+static void setup (void) {
+  uint32_t x = 2463534242u;               /* Marsaglia's xorshift */
+  struct rlimit files;
+  for (size_t i = 0; i < PERIOD; i++) {
+    x ^= x << 13; x ^= x >> 17; x ^= x << 5;
+    pattern[i] = pattern[i + PERIOD] = (char)(x >> 24);
+  }
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  epfd = epoll_create1(0);
+  if (epfd < 0)
+    failsystem("epoll_create1");
+  onanswered = done;
+  onended = ended;
+  deadline = now() + limit;
+}
+
+int main (int argc, char *argv[]) {
+  size_t mode = 0;
+  Count args[3];
+  int option;
+  while ((option = getopt(argc, argv, "+t:")) == 't')
+    limit = (double)number(optarg);
+  argc -= optind;
+  argv += optind;
+  if (option != -1 || argc < 2)
+    usage();
+  while (mode < NMODES && strcmp(modes[mode].name, argv[0]) != 0)
+    mode++;
+  if (mode == NMODES || argc != 2 + modes[mode].nargs)
+    usage();
+  for (int i = 0; i < modes[mode].nargs; i++)
+    args[i] = number(argv[2 + i]);
+  name = argv[1];
+  if (strncmp(name, "unix:", 5) == 0)
+    parseunix(name + 5);
+  else
+    parsetcp(name);
+  setup();
+  modes[mode].run(args);
+  return EXIT_SUCCESS;
+}
+
+/* ====} */

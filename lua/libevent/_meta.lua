@@ -1,0 +1,964 @@
+---@meta libevent
+
+--- libevent for Lua. One rule gives the names: libevent's name, its noun
+--- dropped, called on the object: `event_base_dispatch(base)` is
+--- `base:dispatch()`. The line `C:` tells the function that each one stands
+--- for.
+---
+--- A mistake of the caller's raises: an argument of a wrong type or out of
+--- range, an unknown word or option, any method but `close` on an object that
+--- is closed, a lack of memory. That holds for every function; a sentence with
+--- "Raises" tells what else does. A refusal of the system's returns nil, a
+--- message and an errno.
+---
+--- An object lives as long as libevent may still call it, or the script holds
+--- it. `close` ends it at once, may be called again, and is also `__close` and
+--- `__gc`.
+---
+--- Callbacks run on a thread of the base's own and cannot yield: start a
+--- coroutine in them instead. An error in one ends the loop and is raised by
+--- `base:dispatch`, unless `base:set_error_cb` takes it. Any method of any
+--- object may be called in any callback.
+---@class libevent
+--- Name and version of this library: "lua-libevent 0.1.0".
+---@field _VERSION string
+local libevent = {}
+
+--- Binary safe. A number is written as Lua prints it. A Buffer gives its bytes
+--- away without a copy and is empty afterwards.
+---@alias libevent.data string|number|libevent.Buffer
+
+--- An open descriptor: its number, a Lua file, or any object with a method
+--- `getfd` (a Bufferevent, a socket of LuaSocket's or LuaSec's). An object is
+--- kept alive for as long as its descriptor is in use.
+---@alias libevent.descriptor integer|file*|{getfd: fun(self): integer}
+
+--- "127.0.0.1:80", "[::1]:80", "unix:/path", or "unix:@name" in Linux's
+--- abstract name space. No host names. To listen on port 0 is to ask for a
+--- free one.
+---@alias libevent.address string
+
+--- From 0 to 2147483647, fractions allowed, exact to the microsecond.
+---@alias libevent.seconds number
+
+--- A number, or a name with or without "SIG": "INT", "SIGINT". KILL and STOP
+--- cannot be caught.
+---@alias libevent.signal integer|string
+
+--- Whose callbacks libevent calls.
+---@alias libevent.object libevent.Event|libevent.Bufferevent|libevent.Listener
+
+--- What an event waits for, joined by "|".
+---@alias libevent.events
+---| string
+---| "read"    # there is something to read, or the end of it
+---| "write"   # something can be written
+---| "closed"  # the peer has closed; epoll only
+---| "persist" # stay pending after the callback
+---| "et"      # edge-triggered: tell of changes only
+---| "timeout" # says nothing: `add` decides on a timeout
+
+--- What has happened, joined by "|"; "" is an event that was made active
+--- without a word.
+---@alias libevent.what
+---| string
+---| "timeout"
+---| "read"
+---| "write"
+---| "signal"
+---| "closed"
+
+--- One direction, or both: "read|write".
+---@alias libevent.directions
+---| string
+---| "read"
+---| "write"
+
+--- How a loop runs, joined by "|".
+---@alias libevent.loopflags
+---| string
+---| "once"             # wait for events, run their callbacks, return
+---| "nonblock"         # run what is due now, do not wait
+---| "no_exit_on_empty" # stay when no event is left
+
+--- What is counted, joined by "|".
+---@alias libevent.counts
+---| string
+---| "added"   # what the loop waits for
+---| "active"  # callbacks that are due
+---| "virtual" # what keeps the loop alive without an event
+
+--- What a back end can do, joined by "|".
+---@alias libevent.features
+---| string
+---| "et"          # edge-triggered events
+---| "o1"          # its cost does not grow with the number of events
+---| "fds"         # any descriptor, files on disk too
+---| "early_close" # "closed" events
+
+--- Where a line ends.
+---@alias libevent.eol
+---| "crlf"        # "\n", or "\r\n"
+---| "crlf_strict" # "\r\n" only
+---| "lf"          # "\n" only
+---| "nul"         # the byte 0
+---| "any"         # any run of "\r" and "\n"
+
+--- `what` is one of
+--- * "connected";
+--- * "eof" or "timeout": `detail` is "reading" or "writing";
+--- * "error": `detail` is the message, `err` the errno.
+---@alias libevent.eventcb
+---| fun(b: libevent.Bufferevent, what: string, detail?: string, err?: integer)
+
+---@class libevent.BaseOptions
+--- The back end to use, a name from `libevent.methods`. Default: the best.
+---@field method? string
+--- Back ends not to use, one name or a list.
+---@field avoid? string|string[]
+--- What the back end must be able to do.
+---@field features? libevent.features
+--- Joined by "|": "precise_timer": timers are not late by up to a tick of the
+--- kernel's clock (4 ms), for one system call more a turn. "no_cache_time":
+--- read the clock for each use. "epoll_use_changelist": fewer system calls
+--- when events change often; unsafe for descriptors made by dup. "ignore_env":
+--- do not heed variables like EVENT_NOEPOLL. "nolock": always so.
+---@field flags? string
+--- The number of priorities, 1 to 255. Default: 1.
+---@field priorities? integer
+--- Look for new events at the latest after callbacks took this long...
+---@field max_interval? libevent.seconds
+--- ...or after this many of them. Default: when all that are due have run.
+---@field max_callbacks? integer
+--- The two limits hold from this priority on, 0 to 255. Default: 0, for all.
+---@field min_priority? integer
+
+---@class libevent.BuffereventOptions
+--- Joined by "|": "defer_callbacks": callbacks come from a queue, never inside
+--- libevent's own reading and writing. "close_on_free": a number is always the
+--- bufferevent's to close; raises with an object, which closes its own.
+---@field flags? string
+
+---@class libevent.ListenerOptions
+--- Joined by "|"; what is given takes the place of the default, "reuseable".
+--- "reuseable": bind at once after a restart, and in place of a dead unix
+--- socket. "reuseable_port": several sockets share the port. "bind_ipv6only":
+--- not for IPv4 too. "deferred_accept": tell of a connection when it has sent
+--- something. "disabled": accept nothing before `enable`.
+--- "close_on_free" and "close_on_exec": always so. "leave_sockets_blocking",
+--- "threadsafe": no effect, a Bufferevent neither blocks nor leaves its thread.
+---@field flags? string
+--- Connections that wait to be accepted, from 1. Default: SOMAXCONN.
+---@field backlog? integer
+
+--- The names of the back ends that libevent was built with, the best first.
+---
+--- C: `event_get_supported_methods`
+---@return string[] names
+function libevent.methods() end
+
+--- The version of libevent itself: "2.1.12-stable", and 0x02010c00 for it.
+---
+--- C: `event_get_version`, `event_get_version_number`
+---@return string version
+---@return integer number
+function libevent.version() end
+
+--- Makes a base: a loop and the objects on it. nil if no back end has all the
+--- features that the options ask for, or no descriptor is left.
+---
+--- C: `event_base_new_with_config`
+---@param options? libevent.BaseOptions
+---@return libevent.Base|nil base
+---@return string? message
+---@return integer? errno
+function libevent.base(options) end
+
+--- Makes a buffer, with data in it or empty.
+---
+--- C: `evbuffer_new`
+---@param data? libevent.data
+---@return libevent.Buffer buffer
+function libevent.buffer(data) end
+
+--- The loop. It runs while an event is pending: a timer, an event that was
+--- added, an enabled listener, a bufferevent that reads or has output to send.
+---
+--- In a process made by fork the base shares its back end with the parent. The
+--- first method called on it or on an object of it gives it one of its own, so
+--- that nothing here touches what the parent waits for.
+---@class libevent.Base
+local Base = {}
+
+--- Runs the loop until no event is pending: false; or until it is told to
+--- stop: true.
+--- Raises the error of a callback, and if the loop of this base runs already.
+---
+--- C: `event_base_dispatch`
+---@return boolean|nil stopped
+---@return string? message
+---@return integer? errno
+function Base:dispatch() end
+
+--- Runs the loop in the way of `flags`: one turn of it with "once" or
+--- "nonblock". Returns false if it found no event pending, otherwise true.
+--- Raises as `dispatch` does.
+---
+--- C: `event_base_loop`
+---@param flags? libevent.loopflags until no event is pending, if nil
+---@return boolean|nil stopped
+---@return string? message
+---@return integer? errno
+function Base:loop(flags) end
+
+--- Ends the loop when the callbacks that are due have run, or after some
+--- seconds: of several such times the earliest counts, and none outlives the
+--- loop. Called before a loop, it ends that one. The wait for the seconds is
+--- itself something the loop runs for.
+---
+--- C: `event_base_loopexit`
+---@param seconds? libevent.seconds at once if nil
+---@return libevent.Base base
+function Base:loopexit(seconds) end
+
+--- Ends the loop when the callback that runs has returned; others that are due
+--- wait for the next loop. Called before a loop it is lost: that is a case for
+--- `loopexit`.
+---
+--- C: `event_base_loopbreak`
+---@return libevent.Base base
+function Base:loopbreak() end
+
+--- Looks for new events when the callback that runs has returned, before
+--- others that are due: a more urgent one may have come.
+---
+--- C: `event_base_loopcontinue`
+---@return libevent.Base base
+function Base:loopcontinue() end
+
+--- Whether `loopexit` ended the loop, this one or the last.
+---
+--- C: `event_base_got_exit`
+---@return boolean exit
+function Base:got_exit() end
+
+--- Whether `loopbreak`, or an error in a callback, ended the loop, this one or
+--- the last.
+---
+--- C: `event_base_got_break`
+---@return boolean broken
+function Base:got_break() end
+
+--- Sets a function that takes the errors of callbacks, and the object whose
+--- callback it was; the loop then goes on. A string comes with its traceback,
+--- any other error object as it is. An error in this function itself ends the
+--- loop. nil: errors end the loop again, and `dispatch` raises them.
+---
+--- C: none
+---@param f? fun(err: any, object: libevent.object)
+---@return libevent.Base base
+function Base:set_error_cb(f) end
+
+--- Gives the base a back end of its own, in a process made by fork. Every
+--- other method does so too, and so does the way back from a callback to the
+--- loop; only this one tells of a failure.
+---
+--- C: `event_reinit`
+---@return libevent.Base|nil base
+---@return string? message
+---@return integer? errno
+function Base:reinit() end
+
+--- The name of the back end: "epoll".
+---
+--- C: `event_base_get_method`
+---@return string name
+function Base:method() end
+
+--- What the back end can do: "et|o1|early_close".
+---
+--- C: `event_base_get_features`
+---@return libevent.features words
+function Base:features() end
+
+--- The number of priorities.
+---
+--- C: `event_base_get_npriorities`
+---@return integer count
+function Base:npriorities() end
+
+--- How many events there are now. Of "added" an event is one for what it waits
+--- for, one more for its timeout and one more while its callback is due.
+---
+--- C: `event_base_get_num_events`
+---@param kinds? libevent.counts "added" if nil
+---@return integer count
+function Base:num_events(kinds) end
+
+--- The most that `num_events` has been.
+---
+--- C: `event_base_get_max_events`
+---@param kinds? libevent.counts "added" if nil
+---@param clear? boolean true: count anew from 0
+---@return integer count
+function Base:max_events(kinds, clear) end
+
+--- Seconds since 1970. In the loop it is a time that was read when the turn
+--- began or after the last callback, and costs no system call.
+---
+--- C: `event_base_gettimeofday_cached`
+---@return number seconds
+function Base:gettimeofday_cached() end
+
+--- Reads the time of the loop anew, in the middle of a slow callback.
+---
+--- C: `event_base_update_cache_time`
+---@return libevent.Base base
+function Base:update_cache_time() end
+
+--- Closes every object on the base, then the base. In its own loop: that ends
+--- when the callback has returned.
+---
+--- C: `event_base_free`
+---@return libevent.Base base
+function Base:close() end
+
+--- Something to wait for: a descriptor, a time, a signal, or the script's own
+--- call of `active`. It is pending from `add` until its callback is called or,
+--- with "persist", until `del`.
+---@class libevent.Event
+local Event = {}
+
+--- Makes an event on a descriptor; `add` starts it. `what` has at least one of
+--- "read", "write", "closed". Reading and writing are the script's: a
+--- descriptor that blocks then stops the loop.
+---
+--- Delete the event before its descriptor is closed: libevent would take a new
+--- descriptor of the same number for the old one, and never tell of it. Do not
+--- mix events with and without "et" on one descriptor. With "et", read until
+--- there is no more.
+--- Raises for "et" or "closed" if the back end does not know it.
+---
+--- C: `event_new`
+---@param fd libevent.descriptor
+---@param what libevent.events
+---@param cb fun(event: libevent.Event, what: libevent.what)
+---@return libevent.Event event
+function Base:event(fd, what, cb) end
+
+--- Makes a timer; `add` starts it. With "persist" it fires again and again,
+--- each time counted from when it was due, so that it does not drift; times
+--- that were missed are left out.
+---
+--- C: `evtimer_new`
+---@param cb fun(event: libevent.Event, what: libevent.what)
+---@param what? "persist" once if nil
+---@return libevent.Event event
+function Base:timer(cb, what) end
+
+--- Makes an event for a signal; `add` starts it, and it stays pending until
+--- `del`, or until its timeout if it has one. The callback is called in the
+--- loop, once for each time the signal came. Signals are for one base of the
+--- process at a time.
+---
+--- C: `evsignal_new`
+---@param signal libevent.signal
+---@param cb fun(event: libevent.Event, what: libevent.what)
+---@return libevent.Event event
+function Base:signal(signal, cb) end
+
+--- Makes an event that waits for nothing: `active` calls it.
+---
+--- C: `event_new`
+---@param cb fun(event: libevent.Event, what: libevent.what)
+---@return libevent.Event event
+function Base:user(cb) end
+
+--- Makes an event and adds it; the callback is called once. A timer has nil
+--- for a descriptor, "timeout" for `what`, and must have seconds.
+--- Raises for "persist", and as `event` does.
+---
+--- C: `event_base_once`
+---@param fd libevent.descriptor|nil
+---@param what libevent.events
+---@param cb fun(event: libevent.Event, what: libevent.what)
+---@param seconds? libevent.seconds no timeout if nil
+---@return libevent.Event|nil event
+---@return string? message
+---@return integer? errno
+function Base:once(fd, what, cb, seconds) end
+
+--- Makes the event pending, with a timeout if seconds are given. Added again,
+--- it gets the new timeout; without one it keeps what it had. A timeout of a
+--- "persist" event begins anew after each callback, that of a signal does not.
+---
+--- nil for a file on disk, which epoll cannot watch (EPERM), and for a signal
+--- while another base has signals (EBUSY).
+--- Raises for a timer without seconds.
+---
+--- C: `event_add`
+---@param seconds? libevent.seconds no timeout, or the present one, if nil
+---@return libevent.Event|nil event
+---@return string? message
+---@return integer? errno
+function Event:add(seconds) end
+
+--- Stops the event and its timeout. A callback that is due is not called.
+---
+--- C: `event_del`
+---@return libevent.Event event
+function Event:del() end
+
+--- Takes the timeout from the event, which otherwise stays as it is.
+---
+--- C: `event_remove_timer`
+---@return libevent.Event event
+function Event:remove_timer() end
+
+--- Has the loop call the callback as if `what` had happened, be the event
+--- pending or not. One that is due already gets the words in addition. Without
+--- "persist" the event is then no longer pending.
+---
+--- C: `event_active`
+---@param what? libevent.what no word if nil
+---@return libevent.Event event
+function Event:active(what) end
+
+--- What the event waits for or is due for, of the words asked about; with its
+--- timeout, also the seconds left. nil for nothing, and for an event that was
+--- made active without a word.
+---
+--- C: `event_pending`
+---@param what? libevent.what all words if nil
+---@return libevent.what|nil words
+---@return number? seconds
+function Event:pending(what) end
+
+--- Sets the priority, from 0, the most urgent, to `base:npriorities() - 1`;
+--- at first it is in the middle. While an event is due, all of higher numbers
+--- wait. nil if the event is due (EBUSY).
+---
+--- C: `event_priority_set`
+---@param priority integer
+---@return libevent.Event|nil event
+---@return string? message
+---@return integer? errno
+function Event:priority_set(priority) end
+
+--- The priority.
+---
+--- C: `event_get_priority`
+---@return integer priority
+function Event:priority() end
+
+--- The descriptor; nil for any other event.
+---
+--- C: `event_get_fd`
+---@return integer|nil fd
+function Event:fd() end
+
+--- The number of the signal; nil for any other event.
+---
+--- C: `event_get_signal`
+---@return integer|nil signal
+function Event:signal() end
+
+--- The words that the event was made of: "read|persist", "timeout".
+---
+--- C: `event_get_events`
+---@return string words
+function Event:events() end
+
+--- The callback.
+---
+--- C: `event_get_callback`
+---@return fun(event: libevent.Event, what: libevent.what) cb
+function Event:callback() end
+
+--- Sets another callback, at any time.
+---
+--- C: none
+---@param cb fun(event: libevent.Event, what: libevent.what)
+---@return libevent.Event event
+function Event:set_callback(cb) end
+
+--- The base that the event is on.
+---
+--- C: `event_get_base`
+---@return libevent.Base base
+function Event:base() end
+
+--- Ends the event. Its descriptor stays open.
+---
+--- C: `event_free`
+---@return libevent.Event event
+function Event:close() end
+
+--- Bytes on their way: added at the end, taken from the start, moved from one
+--- buffer to another without a copy. `#buffer` is its length,
+--- `tostring(buffer)` a copy of its bytes. Positions count from 1.
+---
+--- The `input` and `output` of a bufferevent are Buffers too, and closed with
+--- it. Nothing can be added to the end of an input, nothing taken from or put
+--- before the start of an output: that raises.
+---@class libevent.Buffer
+---@operator len: integer
+local Buffer = {}
+
+--- Adds data to the end. Nothing is added if one argument is wrong.
+---
+--- C: `evbuffer_add`, `evbuffer_add_buffer`
+---@param ... libevent.data
+---@return libevent.Buffer buffer
+function Buffer:add(...) end
+
+--- Puts data before the start.
+---
+--- C: `evbuffer_prepend`, `evbuffer_prepend_buffer`
+---@param data libevent.data
+---@return libevent.Buffer buffer
+function Buffer:prepend(data) end
+
+--- Takes bytes from the start: as many as there are, up to `n`.
+---
+--- C: `evbuffer_remove`
+---@param n? integer all if nil
+---@return string bytes
+function Buffer:remove(n) end
+
+--- Takes bytes from the start as `remove` does, and throws them away.
+---
+--- C: `evbuffer_drain`
+---@param n? integer all if nil
+---@return libevent.Buffer buffer
+function Buffer:drain(n) end
+
+--- A copy of up to `n` bytes, beginning at a position; they stay.
+--- Raises for a position more than one past the end.
+---
+--- C: `evbuffer_copyout_from`
+---@param n? integer all if nil
+---@param from? integer 1 if nil
+---@return string bytes
+function Buffer:copyout(n, from) end
+
+--- Moves all of another buffer to the end of this one, without a copy.
+---
+--- C: `evbuffer_add_buffer`
+---@param source libevent.Buffer
+---@return libevent.Buffer buffer
+function Buffer:add_buffer(source) end
+
+--- Moves all of another buffer before the start of this one, without a copy.
+---
+--- C: `evbuffer_prepend_buffer`
+---@param source libevent.Buffer
+---@return libevent.Buffer buffer
+function Buffer:prepend_buffer(source) end
+
+--- Moves up to `n` bytes from the start of this buffer to the end of another.
+--- Raises if the two are the same.
+---
+--- C: `evbuffer_remove_buffer`
+---@param to libevent.Buffer
+---@param n integer
+---@return integer count how many were moved
+function Buffer:remove_buffer(to, n) end
+
+--- The position of the first `what` that begins at `from` or later and ends at
+--- `to` or earlier; nil if there is none.
+--- Raises for `from` more than one past the end.
+---
+--- C: `evbuffer_search_range`
+---@param what string
+---@param from? integer 1 if nil
+---@param to? integer the end if nil
+---@return integer|nil position
+function Buffer:search(what, from, to) end
+
+--- The position of the first end of a line, and its length in bytes; nil if
+--- there is none.
+--- Raises for `from` more than one past the end.
+---
+--- C: `evbuffer_search_eol`
+---@param style? libevent.eol "crlf" if nil
+---@param from? integer 1 if nil
+---@return integer|nil position
+---@return integer? length
+function Buffer:search_eol(style, from) end
+
+--- Takes a line and its end from the start; returns the line alone, or nil if
+--- its end has not come yet. A line of more than `max` bytes, ended or not, is
+--- nil and "line too long", and stays: without `max` a peer that never ends its
+--- line fills the memory. With "any" a "\r\n" that comes in two pieces can be
+--- two ends.
+---
+--- C: `evbuffer_readln`
+---@param style? libevent.eol "crlf" if nil
+---@param max? integer no limit if nil
+---@return string|nil line
+---@return string? message
+function Buffer:readln(style, max) end
+
+--- Reads from a descriptor to the end of the buffer, once: at most 4096 bytes,
+--- whatever `n` is. 0 is the end of the file. nil with EAGAIN: nothing yet.
+---
+--- C: `evbuffer_read`
+---@param fd libevent.descriptor
+---@param n? integer from 1; as much as one call reads, if nil
+---@return integer|nil count
+---@return string? message
+---@return integer? errno
+function Buffer:read(fd, n) end
+
+--- Writes from the start of the buffer to a descriptor, once, and takes what
+--- was written from the buffer. That can be less than there is.
+---
+--- C: `evbuffer_write_atmost`
+---@param fd libevent.descriptor
+---@param n? integer as much as one call writes, if nil
+---@return integer|nil count
+---@return string? message
+---@return integer? errno
+function Buffer:write(fd, n) end
+
+--- The number of bytes; also `#buffer`.
+---
+--- C: `evbuffer_get_length`
+---@return integer count
+function Buffer:length() end
+
+--- Frees the buffer and its bytes. On the input or output of a bufferevent it
+--- does nothing: that one's own `close` does it.
+---
+--- C: `evbuffer_free`
+---@return libevent.Buffer buffer
+function Buffer:close() end
+
+--- A descriptor, mostly a socket, with an input buffer that libevent fills and
+--- an output buffer that it empties. Writing is enabled from the start, reading
+--- after `enable "read"`; both begin when there is a descriptor.
+---
+--- It stays alive by itself while it reads, connects or has output to send;
+--- otherwise the script must hold it.
+---@class libevent.Bufferevent
+local Bufferevent = {}
+
+--- Makes a bufferevent on a descriptor, or without one, to `connect` or to
+--- `setfd`. A number is the bufferevent's from now on: it closes it. An object
+--- closes its own. The descriptor is made non-blocking.
+--- Raises for a file on disk.
+---
+--- C: `bufferevent_socket_new`
+---@param fd? libevent.descriptor
+---@param options? libevent.BuffereventOptions
+---@return libevent.Bufferevent bev
+function Base:bufferevent(fd, options) end
+
+--- Sets the three callbacks. What is nil is taken away.
+---
+--- `read` is called when data has come and the input holds at least its low
+--- mark; `write` when the output has been sent down to its low mark, as a rule
+--- to nothing; `event` when the connection is made or ends. After "eof",
+--- "timeout" or "error" that direction is disabled. Input below the low mark
+--- is only seen by who reads it at "eof".
+---
+--- Without an `event` callback the bufferevent closes itself then, after "eof"
+--- when its output is sent, or the peer has taken nothing of it for the write
+--- timeout (30 seconds if there is none).
+---
+--- C: `bufferevent_setcb`
+---@param read? fun(bev: libevent.Bufferevent)
+---@param write? fun(bev: libevent.Bufferevent)
+---@param event? libevent.eventcb
+---@return libevent.Bufferevent bev
+function Bufferevent:setcb(read, write, event) end
+
+--- The three callbacks.
+---
+--- C: `bufferevent_getcb`
+---@return fun(bev: libevent.Bufferevent)|nil read
+---@return fun(bev: libevent.Bufferevent)|nil write
+---@return libevent.eventcb|nil event
+function Bufferevent:getcb() end
+
+--- Begins to connect, with a socket of its own if there is none yet. How it
+--- went is told to the `event` callback: "connected"; or "error" or "timeout",
+--- after which the socket is closed and `connect` may be called again. nil if
+--- the address is refused at once. The write timeout is that of connecting.
+--- Output may be written right away and is sent afterwards; reading, too,
+--- begins then.
+--- Raises if it is connecting already.
+---
+--- C: `bufferevent_socket_connect`
+---@param address libevent.address
+---@return libevent.Bufferevent|nil bev
+---@return string? message
+---@return integer? errno
+function Bufferevent:connect(address) end
+
+--- Changes the descriptor; nil for none. The old one is closed if it was the
+--- bufferevent's; input and output stay.
+--- Raises in the callback of "connected", and for a file on disk.
+---
+--- C: `bufferevent_setfd`
+---@param fd? libevent.descriptor
+---@return libevent.Bufferevent bev
+function Bufferevent:setfd(fd) end
+
+--- The descriptor; nil if there is none.
+---
+--- C: `bufferevent_getfd`
+---@return integer|nil fd
+function Bufferevent:getfd() end
+
+--- Gives up the descriptor, still open and non-blocking, with the input that
+--- was not read yet; the bufferevent is closed. nil without a connection
+--- (ENOTCONN), or with output that is not sent (EBUSY).
+---
+--- C: none
+---@return integer|nil fd
+---@return string unread or the message
+---@return integer? errno
+function Bufferevent:detach() end
+
+--- The address of the other end; "unix:" for one without a name.
+---
+--- C: `getpeername`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function Bufferevent:peername() end
+
+--- The address of this end.
+---
+--- C: `getsockname`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function Bufferevent:sockname() end
+
+--- Takes bytes from the input: as many as there are, up to `n`, so "" if there
+--- are none.
+---
+--- C: `bufferevent_read`
+---@param n? integer all if nil
+---@return string bytes
+function Bufferevent:read(n) end
+
+--- Moves all of the input to the end of a buffer, without a copy.
+---
+--- C: `bufferevent_read_buffer`
+---@param buffer libevent.Buffer
+---@return libevent.Bufferevent bev
+function Bufferevent:read_buffer(buffer) end
+
+--- Adds data to the output, which libevent sends from its loop. There is no
+--- limit: who writes faster than the peer reads looks at `#bev:output()`.
+--- `bev:write(bev:input())` moves the input without a copy.
+--- Raises after `shutdown`.
+---
+--- C: `bufferevent_write`, `bufferevent_write_buffer`
+---@param ... libevent.data
+---@return libevent.Bufferevent bev
+function Bufferevent:write(...) end
+
+--- Moves all of a buffer to the output, without a copy.
+--- Raises after `shutdown`.
+---
+--- C: `bufferevent_write_buffer`
+---@param buffer libevent.Buffer
+---@return libevent.Bufferevent bev
+function Bufferevent:write_buffer(buffer) end
+
+--- What has come and is not yet read: each time the same Buffer.
+---
+--- C: `bufferevent_get_input`
+---@return libevent.Buffer buffer
+function Bufferevent:input() end
+
+--- What is written and not yet sent: each time the same Buffer.
+---
+--- C: `bufferevent_get_output`
+---@return libevent.Buffer buffer
+function Bufferevent:output() end
+
+--- Ends one direction, or both. "write" tells the peer that no more will come,
+--- when the output is sent, and adding to the output raises from now on;
+--- reading goes on. "read" takes effect at once.
+---
+--- C: `shutdown`
+---@param directions? libevent.directions "write" if nil
+---@return libevent.Bufferevent|nil bev
+---@return string? message
+---@return integer? errno
+function Bufferevent:shutdown(directions) end
+
+--- Starts reading, or writing. "write" is enabled from the start; enabled again
+--- with nothing to send, it can cause one extra call of the write callback.
+---
+--- C: `bufferevent_enable`
+---@param directions libevent.directions
+---@return libevent.Bufferevent|nil bev
+---@return string? message
+---@return integer? errno
+function Bufferevent:enable(directions) end
+
+--- Stops reading, or writing. Back-pressure is `disable "read"` while the other
+--- side is slow and `enable "read"` afterwards; the end of the peer's data is
+--- not seen meanwhile.
+---
+--- C: `bufferevent_disable`
+---@param directions libevent.directions
+---@return libevent.Bufferevent bev
+function Bufferevent:disable(directions) end
+
+--- The directions that are enabled; "" if none is.
+---
+--- C: `bufferevent_get_enabled`
+---@return libevent.directions directions
+function Bufferevent:enabled() end
+
+--- Sets both marks of one direction, or of both directions, in bytes.
+---
+--- Read: the callback waits for `low` bytes, and reading stops at `high`, which
+--- 0 switches off. At the high mark the read callback is called again and again
+--- until it takes bytes out: for back-pressure use `disable "read"`. Write: the
+--- callback is called at `low` bytes of output or less; `high` says nothing.
+--- Raises for a high mark below the low one.
+---
+--- C: `bufferevent_setwatermark`
+---@param directions libevent.directions
+---@param low? integer 0 if nil
+---@param high? integer 0 if nil
+---@return libevent.Bufferevent bev
+function Bufferevent:setwatermark(directions, low, high) end
+
+--- The two marks of one direction.
+---
+--- C: `bufferevent_getwatermark`
+---@param direction "read"|"write"
+---@return integer low
+---@return integer high
+function Bufferevent:getwatermark(direction) end
+
+--- Sets how long nothing may come while reading is enabled, and how long
+--- nothing may be sent while there is output or a connection is being made. The
+--- `event` callback gets "timeout", and that direction is disabled: to go on,
+--- enable it again.
+---
+--- C: `bufferevent_set_timeouts`
+---@param read? libevent.seconds none if nil or 0
+---@param write? libevent.seconds none if nil or 0
+---@return libevent.Bufferevent bev
+function Bufferevent:set_timeouts(read, write) end
+
+--- The base that the bufferevent is on.
+---
+--- C: `bufferevent_get_base`
+---@return libevent.Base base
+function Bufferevent:base() end
+
+--- Closes the descriptor, if it is the bufferevent's, at once. Output that is
+--- not sent is lost: `close_after_flush` sends it first.
+---
+--- C: `bufferevent_free`
+---@return libevent.Bufferevent bev
+function Bufferevent:close() end
+
+--- Sends what is in the output, then closes. Reading ends now and no callback
+--- is called any more. A peer that takes nothing for some seconds loses the
+--- rest.
+---
+--- C: none
+---@param seconds? libevent.seconds 30 if nil; 0 closes at once
+---@return libevent.Bufferevent bev
+function Bufferevent:close_after_flush(seconds) end
+
+--- A socket that accepts connections. While it is enabled it stays alive by
+--- itself, and keeps the loop running.
+---@class libevent.Listener
+local Listener = {}
+
+--- Listens on an address, or on a socket that is bound already. A number is
+--- the listener's from now on: it closes it. An object closes its own. A unix
+--- socket's file is removed at the end.
+---
+--- The callback gets each connection as a bufferevent, not yet reading, and
+--- the peer's address. One that is neither enabled for reading, written to nor
+--- kept is closed.
+---
+--- Without descriptors for another connection the listener pauses for 0.1
+--- seconds at a time, and tells so once: see `set_error_cb`.
+---
+--- C: `evconnlistener_new_bind`, `evconnlistener_new`
+---@param address libevent.address|libevent.descriptor
+---@param cb fun(l: libevent.Listener, conn: libevent.Bufferevent, peer: string)
+---@param options? libevent.ListenerOptions
+---@return libevent.Listener|nil listener
+---@return string? message
+---@return integer? errno
+function Base:listener(address, cb, options) end
+
+--- Accepts connections again.
+---
+--- C: `evconnlistener_enable`
+---@return libevent.Listener|nil listener
+---@return string? message
+---@return integer? errno
+function Listener:enable() end
+
+--- Accepts no more for now; the system keeps up to `backlog` of them waiting.
+---
+--- C: `evconnlistener_disable`
+---@return libevent.Listener listener
+function Listener:disable() end
+
+--- Whether the listener is enabled; a pause does not count.
+---
+--- C: none
+---@return boolean enabled
+function Listener:enabled() end
+
+--- Sets another callback for connections.
+---
+--- C: `evconnlistener_set_cb`
+---@param cb fun(l: libevent.Listener, conn: libevent.Bufferevent, peer: string)
+---@return libevent.Listener listener
+function Listener:set_cb(cb) end
+
+--- Sets a function that is told when the listener begins to pause. Without one
+--- it is a warning of Lua's, which `warn "@on"` shows.
+---
+--- C: `evconnlistener_set_error_cb`
+---@param cb? fun(l: libevent.Listener, message: string, errno: integer)
+---@return libevent.Listener listener
+function Listener:set_error_cb(cb) end
+
+--- The descriptor.
+---
+--- C: `evconnlistener_get_fd`
+---@return integer fd
+function Listener:fd() end
+
+--- The address it listens on, with the port that port 0 has become.
+---
+--- C: `getsockname`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function Listener:sockname() end
+
+--- The base that the listener is on.
+---
+--- C: `evconnlistener_get_base`
+---@return libevent.Base base
+function Listener:base() end
+
+--- Stops listening. Connections that were handed over stay.
+---
+--- C: `evconnlistener_free`
+---@return libevent.Listener listener
+function Listener:close() end
+
+return libevent

@@ -1,0 +1,52 @@
+rockspec_format = "3.0"
+package = "lua-libevent"
+version = "scm-1"
+
+source = {
+  url = "git+https://github.com/lua-libevent/lua-libevent.git",
+}
+
+description = {
+  summary = "libevent 2.1: events, timers, signals, sockets for Lua 5.4",
+  detailed = [[
+libevent's objects (event_base, event, evbuffer, bufferevent, evconnlistener)
+as userdata with Lua callbacks, driven by the C reactor: an event loop that
+never crashes, never leaks and runs at the speed of C.]],
+  license = "MIT",
+  labels = {"network", "events", "sockets", "async"},
+}
+
+supported_platforms = {"unix"}
+
+dependencies = {
+  "lua >= 5.4",
+}
+
+external_dependencies = {
+  LIBEVENT = {header = "event2/event.h", library = "event_core"},
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    ["libevent"] = "lua/libevent/init.lua",
+    ["libevent._meta"] = "lua/libevent/_meta.lua",
+    ["libevent.core"] = {
+      sources = {
+        "src/base.c",
+        "src/buffer.c",
+        "src/bufferevent.c",
+        "src/callback.c",
+        "src/core.c",
+        "src/event.c",
+        "src/listener.c",
+        "src/process.c",
+        "src/values.c",
+      },
+      incdirs = {"$(LIBEVENT_INCDIR)"},
+      libdirs = {"$(LIBEVENT_LIBDIR)"},
+      libraries = {"event_core", "pthread"},
+    },
+  },
+  copy_directories = {"examples"},
+}

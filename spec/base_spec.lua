@@ -1,0 +1,357 @@
+local libevent = require "libevent"
+local t = require "spec.helper"
+
+describe("The module", function()
+  it("names the methods that libevent supports, the best first", function()
+    local methods = libevent.methods()
+    assert.is_true(#methods > 0)
+    assert.equal(methods[1], libevent.base():method())
+  end)
+
+  it("tells libevent's version as text and as a number", function()
+    local text, number = libevent.version()
+    local a, b, c = text:match "^(%d+)%.(%d+)%.(%d+)"
+    assert.equal(tonumber(a) << 24 | tonumber(b) << 16 | tonumber(c) << 8,
+                 number & ~0xff)
+  end)
+end)
+
+describe("A new base", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("uses the method that is asked for", function()
+    for _, name in ipairs(libevent.methods()) do
+      assert.equal(name, t.base({method = name}):method())
+    end
+  end)
+
+  it("avoids one method or several", function()
+    local methods = libevent.methods()
+    assert.equal(methods[2], t.base({avoid = methods[1]}):method())
+    local most = {table.unpack(methods, 1, #methods - 1)}
+    assert.equal(methods[#methods], t.base({avoid = most}):method())
+  end)
+
+  it("has the features that are required, or is refused", function()
+    assert.truthy(t.base({features = "et"}):features():find("et", 1, true))
+    assert.truthy(t.base({features = "fds"}):features():find("fds", 1, true))
+    local text, status = t.lua [[
+      print(require "libevent".base {features = "et|fds"})
+    ]]
+    assert.equal(0, status)
+    assert.truthy(text:find "nil\tno method is left")
+  end)
+
+  it("has one priority, or as many as it is given", function()
+    assert.equal(1, t.base():npriorities())
+    assert.equal(255, t.base({priorities = 255}):npriorities())
+  end)
+
+  it("takes every flag of libevent's", function()
+    local base = t.base {flags = "nolock|ignore_env|no_cache_time|"
+                                 .. "epoll_use_changelist|precise_timer"}
+    base:timer(t.expect()):add(0)
+    base:dispatch()
+  end)
+
+  it("ignores the environment when told to", function()
+    local code = [[
+      local le = require "libevent"
+      print(le.base():method(), le.base {flags = "ignore_env"}:method())
+    ]]
+    local best, second = table.unpack(libevent.methods())
+    local text = t.lua(("os.execute(%q)"):format(
+      ("EVENT_NO%s=1 %s -e %q"):format(best:upper(),
+        os.getenv "LUA" or "lua5.4", (code:gsub("\n", " ")))))
+    assert.equal(second .. "\t" .. best .. "\n", text)
+  end)
+
+  it("refuses options that it does not know or cannot use", function()
+    for _, case in ipairs {
+      {{speed = 1}, "unknown option 'speed' %(known: method, avoid"},
+      {{"epoll"}, "unknown option '1'"},
+      {{method = "kqueu"}, "option 'method': a name .* got \"kqueu\""},
+      {{avoid = {"poll", 3}}, "option 'avoid': a name .* got 3"},
+      {{flags = "fast"}, "unknown word 'fast' %(known: nolock"},
+      {{features = true}, "words of %(et, o1, fds, early_close%)"},
+      {{priorities = 0}, "integer from 1 to 255 expected, got 0"},
+      {{priorities = 256}, "integer from 1 to 255 expected, got 256"},
+      {{priorities = 1.5}, "integer from 1 to 255 expected, got 1.5"},
+      {{max_interval = -1}, "seconds from 0"},
+      {{max_callbacks = 0}, "integer from 1"},
+      {{min_priority = -1}, "integer from 0"},
+      {"epoll", "table of options expected, got \"epoll\""},
+    } do
+      local ok, message = pcall(libevent.base, case[1])
+      assert.is_false(ok)
+      assert.truthy(message:find(case[2]), message)
+    end
+  end)
+
+  it("is refused, not the end of the process, without descriptors", function()
+    local text, status = t.lua [[
+      local libevent = require "libevent"
+      local files = {}
+      while true do
+        local f = io.open "/dev/null"
+        if not f then break end
+        files[#files + 1] = f
+      end
+      files[#files]:close()             -- enough for epoll, not for signals
+      print(libevent.base())
+      for i = 1, 4 do files[#files - i]:close() end
+      print((libevent.base():method()))
+    ]]
+    assert.equal(0, status)
+    assert.equal("nil\tToo many open files\t24\n" .. libevent.methods()[1]
+                 .. "\n", text)
+  end)
+end)
+
+describe("A loop", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("ends when nothing is left to wait for, and says so", function()
+    local base = t.base()
+    assert.is_false(base:dispatch())
+    base:timer(t.expect()):add(0.001)
+    assert.is_false(base:dispatch())
+    assert.is_false(base:got_exit())
+    assert.is_false(base:got_break())
+  end)
+
+  it("goes round once, or only looks", function()
+    local base = t.base()
+    local timer = base:timer(t.expect(nil, 2), "persist"):add(0.01)
+    base:loop "nonblock"
+    base:loop "once"
+    base:loop "once"
+    timer:close()
+  end)
+
+  it("waits with nothing to wait for when told to", function()
+    local base = t.base()
+    base:loopexit(0.02)
+    assert.is_true(base:loop "no_exit_on_empty")
+    assert.is_true(base:got_exit())
+  end)
+
+  it("exits after its batch of events, breaks after this one", function()
+    for stop, calls in pairs {loopexit = 3, loopbreak = 1} do
+      local base = t.base()
+      local n = 0
+      for _ = 1, 3 do
+        base:user(function() n = n + 1 base[stop](base) end):active()
+      end
+      assert.is_true(base:dispatch())
+      assert.equal(calls, n)
+      assert.equal(stop == "loopexit", base:got_exit())
+      assert.equal(stop == "loopbreak", base:got_break())
+    end
+  end)
+
+  it("heeds a loopexit from before it, but not a loopbreak", function()
+    local base = t.base()
+    base:timer(t.expect()):add(0.005)
+    base:loopbreak()
+    assert.is_false(base:dispatch())
+    base:timer(t.never()):add(0.005)
+    base:loopexit()
+    assert.is_true(base:dispatch())
+  end)
+
+  it("heeds the earliest of several loopexits, and none of them later",
+  function()
+    local base = t.base()
+    base:loopexit(5):loopexit(0.01):loopexit(5)
+    local before = os.time()
+    assert.is_true(base:dispatch())
+    assert.is_true(os.time() - before < 4)
+    assert.equal(0, base:num_events())
+    assert.is_false(base:dispatch())
+  end)
+
+  it("looks for urgent events again after loopcontinue", function()
+    local base = t.base {priorities = 2}
+    local order = {}
+    local urgent = base:user(function() order[#order + 1] = "urgent" end)
+    urgent:priority_set(0)
+    for _ = 1, 2 do
+      base:user(function()
+        order[#order + 1] = "other"
+        if not order[2] then urgent:active() base:loopcontinue() end
+      end):priority_set(1):active()
+    end
+    base:dispatch()
+    assert.same({"other", "urgent", "other"}, order)
+  end)
+
+  it("runs urgent events first, within the limits of a dispatch", function()
+    local base = t.base {priorities = 2, max_callbacks = 1, min_priority = 1}
+    local order = {}
+    local urgent = base:user(function() order[#order + 1] = "urgent" end)
+    urgent:priority_set(0)
+    for _ = 1, 3 do
+      base:user(function()
+        order[#order + 1] = "other"
+        urgent:active()
+      end):priority_set(1):active()
+    end
+    base:dispatch()
+    assert.same({"other", "urgent", "other", "urgent", "other", "urgent"},
+                order)
+  end)
+
+  it("is refused inside itself, and goes on", function()
+    local base = t.base()
+    base:timer(t.expect(function()
+      local ok, message = pcall(base.dispatch, base)
+      assert.is_false(ok)
+      assert.truthy(message:find "runs already")
+    end)):add(0)
+    base:timer(t.expect()):add(0.005)
+    base:dispatch()
+  end)
+
+  it("can run inside a callback of another base's", function()
+    local outer, inner = t.base(), t.base()
+    inner:timer(t.expect(function() inner:loopexit() end)):add(0)
+    outer:timer(t.expect(function() assert.is_true(inner:dispatch()) end))
+      :add(0)
+    outer:dispatch()
+  end)
+
+  it("cannot be nested until the C stack is full", function()
+    local deepest = 0
+    local function nest(depth)
+      local base = libevent.base()
+      base:timer(function()
+        deepest = depth
+        nest(depth + 1)
+      end):add(0)
+      base:dispatch()
+    end
+    local ok, message = pcall(nest, 1)
+    assert.is_false(ok)
+    assert.truthy(message:find "too many loops inside callbacks")
+    assert.is_true(deepest >= 16)
+    nest = nil                                                -- luacheck: ignore
+  end)
+end)
+
+describe("A base", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("counts its events", function()
+    local base = t.base()
+    assert.equal(0, base:num_events())
+    local a, b = base:timer(t.never()):add(9), base:timer(t.never()):add(9)
+    assert.equal(2, base:num_events())
+    assert.equal(2, base:num_events "added|active|virtual")
+    assert.equal(0, base:num_events "active")
+    a:close() b:close()
+    assert.equal(0, base:num_events())
+    assert.equal(2, base:max_events("added", true))
+    assert.equal(0, base:max_events())
+  end)
+
+  it("tells the time of this turn, until it is told to look", function()
+    local base = t.base()
+    base:timer(t.expect(function()
+      local before = base:gettimeofday_cached()
+      assert.near(os.time(), before, 2)
+      local late = os.clock() + 0.02
+      while os.clock() < late do end
+      assert.equal(before, base:gettimeofday_cached())
+      assert.is_true(base:update_cache_time():gettimeofday_cached() > before)
+    end)):add(0)
+    base:dispatch()
+  end)
+
+  it("can be closed twice, by hand or by leaving a block", function()
+    local base = t.base()
+    assert.equal(base, base:close():close())
+    assert.equal("libevent.Base (closed)", tostring(base))
+    local other <close> = t.base()
+    assert.truthy(tostring(other):find "^libevent.Base %(0x")
+  end)
+
+  it("refuses every call once it is closed", function()
+    local base = t.base():close()
+    for name, method in pairs(debug.getmetatable(base).__index) do
+      if name ~= "close" then
+        local ok, message = pcall(method, base, "", print, print)
+        assert.is_false(ok, name)
+        assert.truthy(message:find "Base is closed", name .. message)
+      end
+    end
+  end)
+
+  it("closes all that lives on it", function()
+    local base = t.base()
+    local objects = {
+      base:timer(t.never()):add(9), base:timer(t.never()),
+      base:signal("USR1", t.never()):add(), base:user(t.never()):active(),
+      base:bufferevent(), base:listener("127.0.0.1:0", t.never()),
+    }
+    local input = objects[5]:input()
+    base:close()
+    for _, object in ipairs(objects) do
+      assert.truthy(tostring(object):find "%(closed%)$")
+      assert.equal(object, object:close())
+    end
+    assert.has_error(function() return #input end,
+                     "bad argument #1 to 'len' (Bufferevent is closed)")
+  end)
+end)
+
+describe("After a fork", function()
+  -- The parent must hear of its events whatever the child did.
+  local function forked(child)
+    return t.lua(([[
+      local libevent = require "libevent"
+      local ffi_fork = package.loadlib(os.getenv "BUILD" .. "/fork.so",
+                                       "luaopen_fork")()
+      local base = libevent.base()
+      local server, client
+      local listener = base:listener("127.0.0.1:0", function(_, conn)
+        server = conn
+        conn:setcb(function(c) io.write(c:read()) base:loopexit() end)
+        conn:enable "read"
+        client:write "heard\n"
+      end)
+      client = base:bufferevent()
+      client:setcb(nil, nil, function() end)
+      client:connect(listener:sockname())
+      base:loop "once"
+      local signal = base:signal("USR1", print):add()
+      if ffi_fork() == 0 then
+        %s
+      end
+      os.execute "sleep 0.05"
+      base:loopexit(3)
+      base:dispatch()
+    ]]):format(child))
+  end
+
+  for name, child in pairs {
+    ["closes its base"] = "base:close() os.exit(true, false)",
+    ["collects all"] = [[base, server, client, listener, signal = nil
+                         collectgarbage() os.exit(true, false)]],
+    ["exits and closes the state"] = "os.exit(true, true)",
+    ["deletes one event"] = "client:close() os.exit(true, false)",
+    ["runs a base made its own"] = [[base:reinit()
+      base:timer(function() base:loopexit() end):add(0)
+      base:dispatch() os.exit(true, true)]],
+  } do
+    it("a child that " .. name .. " does not touch the parent's loop",
+    function()
+      local text, status = forked(child)
+      assert.equal("heard\n", text)
+      assert.equal(0, status)
+    end)
+  end
+end)

@@ -1,0 +1,102 @@
+--- Every kind of callback that libevent can call, for the specs of lifetimes.
+--- Each entry is {name, setup}: setup(base, cb) returns an object whose
+--- callback is cb, and arranges for it to be called once the loop runs.
+
+local libevent = require "libevent"
+
+--- Two connected ends, both of the given base, while its loop runs.
+local function pair(base, address)
+  local server, listener
+  listener = assert(base:listener(address or "127.0.0.1:0",
+    function(_, conn) server = conn end))
+  local client = base:bufferevent()
+  client:setcb(nil, nil, function() end)
+  assert(client:connect(listener:sockname()))
+  while not server do base:loop "once" end
+  listener:close()
+  base:loop "nonblock"
+  return server, client
+end
+
+local function pid()
+  return io.open "/proc/self/stat":read "n"
+end
+
+local kinds = {
+  {"a timer", function(base, cb)
+    return base:timer(cb):add(0)
+  end},
+  {"a persistent timer", function(base, cb)
+    return base:timer(cb, "persist"):add(0.001)
+  end},
+  {"an event on a descriptor", function(base, cb)
+    return base:event(io.popen "echo data", "read", cb):add()
+  end},
+  {"a persistent event on a descriptor", function(base, cb)
+    return base:event(io.popen "echo data", "read|persist", cb):add()
+  end},
+  {"a signal", function(base, cb)
+    local event = base:signal("USR1", cb):add()
+    for _ = 1, 3 do os.execute("kill -USR1 " .. pid()) end
+    return event
+  end},
+  {"an event of the script's own", function(base, cb)
+    return base:user(cb):active "read"
+  end},
+  {"base:once", function(base, cb)
+    return base:once(nil, "timeout", cb, 0)
+  end},
+  {"the read callback", function(base, cb)
+    local server, client = pair(base)
+    server:setcb(cb):enable "read"
+    client:write "data"
+    return server
+  end},
+  {"the write callback", function(base, cb)
+    local server, client = pair(base)
+    client:enable "read"
+    return server:setcb(nil, cb):write "data"
+  end},
+  {"connected", function(base, cb)
+    local listener = base:listener("127.0.0.1:0", function() end)
+    local client = base:bufferevent():setcb(nil, nil, cb)
+    return client:connect(listener:sockname()):write "data"
+  end},
+  {"eof", function(base, cb)
+    local server, client = pair(base)
+    server:setcb(nil, nil, cb):enable "read"
+    client:close()
+    return server
+  end},
+  {"a refused connection", function(base, cb)
+    local listener = base:listener("127.0.0.1:0", function() end)
+    local address = listener:sockname()
+    listener:close()
+    return base:bufferevent():setcb(nil, nil, cb):connect(address)
+  end},
+  {"a read timeout", function(base, cb)
+    local server = pair(base)
+    return server:setcb(nil, nil, cb):set_timeouts(0.005):enable "read"
+  end},
+  {"a deferred callback", function(base, cb)
+    local server, client = pair(base)
+    local fd = server:detach()
+    server = base:bufferevent(fd, {flags = "defer_callbacks"})
+    client:write "data"
+    return server:setcb(cb, cb, cb):enable "read"
+  end},
+  {"the accept callback", function(base, cb)
+    local listener = base:listener("127.0.0.1:0", cb)
+    for _ = 1, 3 do base:bufferevent():connect(listener:sockname()) end
+    return listener
+  end},
+  {"the accept callback of a unix socket", function(base, cb)
+    local path = os.tmpname()
+    os.remove(path)
+    local listener = base:listener("unix:" .. path, cb)
+    for _ = 1, 3 do base:bufferevent():connect("unix:" .. path) end
+    return listener
+  end},
+}
+
+return {kinds = kinds, pair = pair, libevent = libevent}

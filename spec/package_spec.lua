@@ -1,0 +1,91 @@
+-- Guards: what is written in two places must agree.
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local function lines(command)
+  local list = {}
+  for line in io.popen(command):lines() do list[#list + 1] = line end
+  return list
+end
+
+local function rockspec()
+  local spec = {}
+  assert(loadfile(lines "ls rockspec/*.rockspec"[1], "t", spec))()
+  return spec
+end
+
+describe("The package", function()
+  it("has one version", function()
+    local version = require "libevent"._VERSION:match "^lua%-libevent (%S+)$"
+    assert.equal(version, read "Makefile":match "\nVERSION = (%S+)")
+    assert.equal(version, read "CHANGELOG.md":match "\n## (%S+)")
+    local spec = rockspec().version
+    assert.truthy(spec == "scm-1" or spec == version .. "-1")
+  end)
+
+  it("has one rockspec, which names every source file", function()
+    assert.equal(1, #lines "ls rockspec/*.rockspec")
+    local build = rockspec().build
+    assert.same(lines "ls src/*.c", build.modules["libevent.core"].sources)
+    for _, path in ipairs(lines "ls lua/libevent/*.lua") do
+      local name = path:match "^lua/(.*)%.lua$":gsub("/", ".")
+                                               :gsub("%.init$", "")
+      assert.equal(path, build.modules[name])
+    end
+  end)
+
+  it("needs nothing of OpenSSL", function()
+    for _, path in ipairs(lines "ls rockspec/*.rockspec src/*") do
+      assert.is_nil(read(path):find "openssl/", path)
+    end
+    local needed = table.concat(lines("ldd " .. os.getenv "BUILD"
+                                      .. "/libevent/core.so"), "\n")
+    assert.is_nil(needed:find "libssl", needed)
+  end)
+
+  it("exports what hosts and Lua call, and nothing else", function()
+    local names = lines("nm -D --defined-only " .. os.getenv "BUILD"
+                        .. "/libevent/core.so")
+    local found = 0
+    for _, line in ipairs(names) do
+      local name = line:match "%S+$"
+      if not name:find "^_" and not name:find "san" then
+        assert.truthy(name:find "^luaopen_" or name:find "^lualibevent_", name)
+        found = found + 1
+      end
+    end
+    assert.is_true(found >= 2)
+  end)
+
+  it("shows the echo server whole in its README", function()
+    assert.equal(read "examples/echo_server.lua",
+                 read "README.md":match "```lua\n(.-)```")
+  end)
+
+  it("names every method in the README's table", function()
+    local readme = read "README.md":match "## API at a glance(.-)\n## "
+    for _, class in ipairs {"Base", "Event", "Buffer", "Bufferevent",
+                            "Listener"} do
+      local row = readme:match("\n| " .. class .. " |([^\n]+)")
+      for name in pairs(debug.getregistry()["libevent." .. class].__index) do
+        local constructor = class == "Base" and readme:find("base:" .. name
+                                                            .. "%(")
+        assert.truthy(constructor or row:find("%f[%w_]" .. name .. "%f[^%w_]"),
+                      class .. ":" .. name .. " is not in the README")
+      end
+    end
+  end)
+
+  it("has no private prototype that nobody defines", function()
+    local sources = table.concat(lines "cat src/*.c", "\n")
+    for name in read "src/lev.h":gmatch "(levL_%w+) %(" do
+      assert.truthy(sources:find("\n[^\n;]*%f[%w_]" .. name .. " %([^;{]*{")
+                    , name)
+    end
+  end)
+end)
