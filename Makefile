@@ -107,7 +107,7 @@ lint:
 	@scripts/dependencies lint
 	$(LUACHECK) lua examples spec bench
 	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
-	  --enable=warning,performance,portability -Isrc $(LUA_CFLAGS) src
+	  --enable=warning,performance,portability -Isrc src
 
 # What a shell needs to run scripts from this tree: eval "$(make env)"
 env:

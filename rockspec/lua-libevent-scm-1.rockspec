@@ -40,6 +40,7 @@ build = {
         "src/core.c",
         "src/event.c",
         "src/listener.c",
+        "src/object.c",
         "src/process.c",
         "src/values.c",
       },

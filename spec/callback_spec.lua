@@ -204,6 +204,16 @@ describe("In a host program that runs its own loop", function()
     assert.is_true(ok)
   end)
 
+  it("an error after closing the base is warned of", function()
+    local text, ok = host [[
+      warn "@on"
+      base:timer(function() base:close() error "oh no" end):add(0)
+    ]]
+    assert.truthy(text:find "error in a callback: .*oh no", text)
+    assert.truthy(text:find(ending, 1, true), text)
+    assert.is_true(ok)
+  end)
+
   it("closing the base in a callback leaves the host's loop alone", function()
     local text, ok = host [[
       base:timer(print, "persist"):add(0.02)

@@ -40,36 +40,6 @@ static const lev_Word countwords[] = {
   {"added", EVENT_BASE_COUNT_ADDED}, {NULL, 0}
 };
 
-/* {==== What the objects ask of their base ==== */
-
-lev_Base *levL_checkbase (lua_State *L, int arg) {
-  lev_Base *base = luaL_checkudata(L, arg, LEV_BASE);
-  if (base->event_base == NULL || base->closing)
-    luaL_argerror(L, arg, "Base is closed");
-  levL_own(base);
-  return base;
-}
-
-/* A child process shares its parent's epoll set until event_reinit: an event
-   that it deletes, even by collecting garbage, is deleted for the parent. So
-   the first touch after a fork makes the back end the child's own. */
-void levL_own (lev_Base *base) {
-  if (base->forks != levL_forks() && base->event_base) {
-    base->forks = levL_forks();
-    event_reinit(base->event_base);
-  }
-}
-
-/* libevent counts timeouts from a time that it reads once a turn. After a
-   slow callback that time lies in the past, and timers would be too early
-   when they are set, and too late when the loop sleeps. Costs 7 ns. */
-void levL_freshen (lev_Base *base) {
-  if (base->event_base)
-    event_base_update_cache_time(base->event_base);
-}
-
-/* ====} */
-
 /* {==== Constructor ==== */
 
 static const char *const optionnames[] = {
@@ -321,22 +291,27 @@ static int lev_base_loop (lua_State *L) {
   return runloop(L, base, flags);
 }
 
+/* Does the timer of loopexit fire before 'after' has passed? */
+static bool exitsbefore (lev_Base *base, const struct timeval *after) {
+  struct timeval now, due;
+  if (!event_pending(&base->exit, EV_TIMEOUT, &due))
+    return false;
+  event_base_gettimeofday_cached(base->event_base, &now);
+  evutil_timersub(&due, &now, &due);
+  return due.tv_sec < after->tv_sec
+         || (due.tv_sec == after->tv_sec && due.tv_usec <= after->tv_usec);
+}
+
 /* base:loopexit([seconds]) -> base */
 static int lev_base_loopexit (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
-  struct timeval tv, now, due;
+  struct timeval tv;
   const struct timeval *after = levL_time(L, 2, 2, &tv);
   levL_freshen(base);
   if (after == NULL)
     event_base_loopexit(base->event_base, NULL);
-  else if (!event_pending(&base->exit, EV_TIMEOUT, &due))
+  else if (!exitsbefore(base, after))       /* the earliest counts */
     event_add(&base->exit, after);
-  else {                                    /* the earlier one counts */
-    event_base_gettimeofday_cached(base->event_base, &now);
-    evutil_timeradd(&now, after, &now);
-    if (evutil_timercmp(&now, &due, <))
-      event_add(&base->exit, after);
-  }
   lua_settop(L, 1);
   return 1;
 }

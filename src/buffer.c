@@ -18,7 +18,7 @@
 typedef struct lev_Buffer {
   struct evbuffer *buf;             /* NULL once closed */
   lev_Object *owner;                /* who it is borrowed from, or NULL */
-  bool input;                       /* borrowed: an input, else an output */
+  const bool *sealed;               /* of an output: takes no more data */
 } lev_Buffer;
 
 static const lev_Word eolwords[] = {
@@ -50,8 +50,7 @@ static struct evbuffer *checkbuffer (lua_State *L, int arg) {
 /* A buffer whose start is taken from. */
 struct evbuffer *levL_checksource (lua_State *L, int arg) {
   lev_Buffer *b = checkopen(L, arg);
-  luaL_argcheck(L, b->owner == NULL || b->input, arg,
-                "the start of an output is frozen");
+  luaL_argcheck(L, b->sealed == NULL, arg, "the start of an output is frozen");
   return b->buf;
 }
 
@@ -59,12 +58,14 @@ struct evbuffer *levL_checksource (lua_State *L, int arg) {
    bufferevent is active from now on. */
 struct evbuffer *levL_checksink (lua_State *L, int arg) {
   lev_Buffer *b = checkopen(L, arg);
-  luaL_argcheck(L, b->owner == NULL || !b->input, arg,
+  luaL_argcheck(L, b->owner == NULL || b->sealed, arg,
                 "the end of an input is frozen");
   if (b->owner) {
+    luaL_argcheck(L, !*b->sealed, arg, "Bufferevent is shut down for writing");
     lua_getiuservalue(L, arg, LEV_UVOWNER);
-    levL_anchorwriter(L, lua_gettop(L), arg);
+    levL_anchor(L, -1, b->owner);
     lua_pop(L, 1);
+    levL_freshen(b->owner->base);
   }
   return b->buf;
 }
@@ -79,13 +80,14 @@ void levL_settlesink (lua_State *L, int arg) {
   }
 }
 
-/* The buffer 'buf' of the object at 'owner', as a userdata. */
+/* The buffer 'buf' of the object at 'owner', as a userdata: an output that
+   takes data until 'sealed', or an input, where that is NULL. */
 void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
-                        bool input) {
+                        const bool *sealed) {
   lev_Buffer *b = lua_newuserdatauv(L, sizeof(*b), 1);
   b->buf = buf;
   b->owner = lua_touserdata(L, owner);
-  b->input = input;
+  b->sealed = sealed;
   luaL_setmetatable(L, LEV_BUFFER);
   lua_pushvalue(L, owner);
   lua_setiuservalue(L, -2, LEV_UVOWNER);

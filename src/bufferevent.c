@@ -526,15 +526,6 @@ static int lev_bufferevent_read_buffer (lua_State *L) {
   return 1;
 }
 
-/* Before the bufferevent at 'idx' is written to; 'arg' is what an error
-   names. */
-void levL_anchorwriter (lua_State *L, int idx, int arg) {
-  lev_Bufferevent *b = lua_touserdata(L, idx);
-  luaL_argcheck(L, !b->shutwrite, arg, "Bufferevent is shut down for writing");
-  levL_anchor(L, idx, &b->o);
-  levL_freshen(b->o.base);
-}
-
 /* bufferevent:write(data...) -> bufferevent */
 static int lev_bufferevent_write (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
@@ -542,7 +533,9 @@ static int lev_bufferevent_write (lua_State *L) {
   bool ok;
   levL_checkdata(L, 2, last);
   checkbev(L);
-  levL_anchorwriter(L, 1, 1);
+  luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
+  levL_anchor(L, 1, &b->o);
+  levL_freshen(b->o.base);
   ok = levL_adddata(L, 2, last, bufferevent_get_output(b->bev));
   levL_settle(L, 1, &b->o);
   if (!ok)
@@ -566,7 +559,8 @@ static int pushbuffer (lua_State *L, bool input) {
   if (lua_getiuservalue(L, 1, uv) != LUA_TNIL)
     return 1;
   levL_pushborrowed(L, 1, input ? bufferevent_get_input(b->bev)
-                                : bufferevent_get_output(b->bev), input);
+                                : bufferevent_get_output(b->bev),
+                    input ? NULL : &b->shutwrite);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, uv);
   return 1;

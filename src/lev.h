@@ -1,8 +1,8 @@
 /*
 ** lev.h: what the files of lua-libevent share.
 **
-** An arrow points down only: core.c -> the objects (base, event, buffer,
-** bufferevent, listener) -> callback.c -> values.c, process.c.
+** An arrow points down only: core.c -> listener.c -> bufferevent.c ->
+** base.c, event.c, buffer.c -> callback.c -> object.c -> values.c, process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -112,20 +112,22 @@ void levL_dropsignals (const lev_Base *base);
 
 /* ====} */
 
-/* {==== callback.c: life of the objects, and the door into Lua ==== */
+/* {==== object.c: the life of the objects ==== */
 
+void levL_own (lev_Base *base);
+void levL_freshen (lev_Base *base);
+lev_Base *levL_checkbase (lua_State *L, int arg);
 void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
                       size_t size, int nuv);
 void levL_adopt (lev_Base *base, lev_Object *o);
 void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind);
 void levL_anchor (lua_State *L, int idx, lev_Object *o);
 void levL_settle (lua_State *L, int idx, lev_Object *o);
+bool levL_find (lua_State *L, const lev_Object *o);
 void levL_rest (lev_Object *o);
 void levL_free (lev_Object *o);
 int levL_close (lua_State *L, const lev_Kind *kind);
 void levL_drop (lev_Object *o);
-bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
-                   void (*undo) (void *call));
 int levL_tostring (lua_State *L, const char *tname, bool open);
 int levL_getbase (lua_State *L, const lev_Kind *kind);
 void levL_newtype (lua_State *L, const char *tname, const luaL_Reg *methods,
@@ -135,11 +137,14 @@ void levL_addmethods (lua_State *L, const char *tname,
 
 /* ====} */
 
-/* {==== the objects, as their neighbours see them ==== */
+/* {==== callback.c: the door from C into Lua ==== */
 
-lev_Base *levL_checkbase (lua_State *L, int arg);
-void levL_own (lev_Base *base);
-void levL_freshen (lev_Base *base);
+bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
+                   void (*undo) (void *call));
+
+/* ====} */
+
+/* {==== the objects, as their neighbours see them ==== */
 
 /* gives the buffer of an argument, which must be open */
 typedef struct evbuffer *(*lev_Get) (lua_State *L, int arg);
@@ -151,10 +156,9 @@ struct evbuffer *levL_checksource (lua_State *L, int arg);
 struct evbuffer *levL_checksink (lua_State *L, int arg);
 void levL_settlesink (lua_State *L, int arg);
 void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
-                        bool input);
+                        const bool *sealed);
 
 lev_Object *levL_newbufferevent (lua_State *L, int base, int fd);
-void levL_anchorwriter (lua_State *L, int idx, int arg);
 void levL_nodelay (int fd);
 
 void levL_openbase (lua_State *L);

@@ -1,0 +1,221 @@
+/*
+** object.c: the life of the objects.
+**
+** An object lives as long as libevent may still call it, or the script still
+** holds it. The first half of that is the base's table of anchors: struct
+** address -> object, one entry for each active object, made and removed here
+** and nowhere else. The base itself is anchored in the registry, under its
+** struct's address, while its loop runs. Neither is found elsewhere, so a
+** base that nobody can run any more is garbage with all that lives on it.
+*/
+#include "lev.h"
+
+#include <string.h>
+
+/* {==== What the objects ask of their base ==== */
+
+/* A child process shares its parent's epoll set until event_reinit: an event
+   that it deletes, even by collecting garbage, is deleted for the parent. So
+   the first touch after a fork makes the back end the child's own. */
+void levL_own (lev_Base *base) {
+  if (base->forks != levL_forks() && base->event_base) {
+    base->forks = levL_forks();
+    event_reinit(base->event_base);
+  }
+}
+
+/* libevent counts timeouts from a time that it reads once a turn. After a
+   slow callback that time lies in the past, and timers would be too early
+   when they are set, and too late when the loop sleeps. Costs 7 ns. */
+void levL_freshen (lev_Base *base) {
+  if (base->event_base)
+    event_base_update_cache_time(base->event_base);
+}
+
+lev_Base *levL_checkbase (lua_State *L, int arg) {
+  lev_Base *base = luaL_checkudata(L, arg, LEV_BASE);
+  if (base->event_base == NULL || base->closing)
+    luaL_argerror(L, arg, "Base is closed");
+  levL_own(base);
+  return base;
+}
+
+/* ====} */
+
+/* {==== Types and objects ==== */
+
+/* A metatable whose __index holds the methods alone: no metamethod can be
+   called as one. */
+void levL_newtype (lua_State *L, const char *tname, const luaL_Reg *methods,
+                   const luaL_Reg *metamethods) {
+  if (luaL_newmetatable(L, tname)) {
+    luaL_setfuncs(L, metamethods, 0);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+}
+
+/* Constructors are methods of the base they live on. */
+void levL_addmethods (lua_State *L, const char *tname,
+                      const luaL_Reg *methods) {
+  luaL_getmetatable(L, tname);
+  lua_getfield(L, -1, "__index");
+  luaL_setfuncs(L, methods, 0);
+  lua_pop(L, 2);
+}
+
+/* Pushes a closed object of the base at 'base': its resource comes second, by
+   levL_adopt, so that an error in between leaves nothing behind. Allocation
+   can run a finalizer, which is anybody's code: the base is checked here. */
+void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
+                      size_t size, int nuv) {
+  lev_Object *o;
+  base = lua_absindex(L, base);
+  o = lua_newuserdatauv(L, size, nuv);
+  memset(o, 0, size);
+  o->kind = kind;
+  luaL_setmetatable(L, kind->tname);
+  lua_pushvalue(L, base);
+  lua_setiuservalue(L, -2, LEV_UVBASE);
+  levL_checkbase(L, base);
+  return o;
+}
+
+/* Opens 'o': its resource is there, and the base will close it in time. */
+void levL_adopt (lev_Base *base, lev_Object *o) {
+  lev_Object *head = &base->objects;
+  o->base = base;
+  o->prev = head;
+  o->next = head->next;
+  head->next->prev = o;
+  head->next = o;
+}
+
+void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind) {
+  lev_Object *o = luaL_checkudata(L, arg, kind->tname);
+  if (o->base == NULL)
+    luaL_argerror(L, arg, lua_pushfstring(L, "%s is closed",
+                                          strchr(kind->tname, '.') + 1));
+  levL_own(o->base);
+  return o;
+}
+
+int levL_tostring (lua_State *L, const char *tname, bool open) {
+  if (open)
+    lua_pushfstring(L, "%s (%p)", tname, lua_topointer(L, 1));
+  else
+    lua_pushfstring(L, "%s (closed)", tname);
+  return 1;
+}
+
+/* object:base() -> base */
+int levL_getbase (lua_State *L, const lev_Kind *kind) {
+  levL_checkopen(L, 1, kind);
+  lua_getiuservalue(L, 1, LEV_UVBASE);
+  return 1;
+}
+
+/* ====} */
+
+/* {==== Anchors ==== */
+
+/* Pushes the base's table of anchors, given the object at 'idx'. */
+static void pushanchors (lua_State *L, int idx) {
+  lua_getiuservalue(L, idx, LEV_UVBASE);
+  lua_getiuservalue(L, -1, LEV_UVANCHORS);
+  lua_remove(L, -2);
+}
+
+/* Before a call to libevent that may make 'o' active: all that can raise
+   comes first. */
+void levL_anchor (lua_State *L, int idx, lev_Object *o) {
+  if (o->anchored)
+    return;
+  idx = lua_absindex(L, idx);
+  pushanchors(L, idx);
+  lua_pushvalue(L, idx);
+  lua_rawsetp(L, -2, o);
+  lua_pop(L, 1);
+  o->anchored = true;
+}
+
+static void unanchor (lua_State *L, int idx, lev_Object *o) {
+  if (!o->anchored)
+    return;
+  pushanchors(L, idx);
+  lua_pushnil(L);
+  lua_rawsetp(L, -2, o);          /* to nil: no allocation, no error */
+  lua_pop(L, 1);
+  o->anchored = false;
+}
+
+/* After it: lets go of 'o' if it did not. Never raises. */
+void levL_settle (lua_State *L, int idx, lev_Object *o) {
+  if (o->anchored && !o->kind->active(o))
+    unanchor(L, idx, o);
+}
+
+/* Pushes the anchored object 'o' on the thread of its base, whose loop runs;
+   nil if either is not so. Never raises: all is there. */
+bool levL_find (lua_State *L, const lev_Object *o) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, o->base) != LUA_TUSERDATA)
+    return false;
+  lua_getiuservalue(L, -1, LEV_UVANCHORS);
+  lua_remove(L, -2);
+  lua_rawgetp(L, -1, o);
+  lua_remove(L, -2);
+  return lua_isuserdata(L, -1);
+}
+
+/* levL_settle for a callback of libevent's that did not need Lua. */
+void levL_rest (lev_Object *o) {
+  lua_State *L = o->base->L;
+  if (!o->anchored || o->kind->active(o) || !lua_checkstack(L, 8))
+    return;
+  if (levL_find(L, o))
+    unanchor(L, lua_gettop(L), o);
+  lua_pop(L, 1);
+}
+
+/* ====} */
+
+/* {==== Closing ==== */
+
+/* Frees what libevent holds, and takes 'o' out of its base's ring. The one
+   place where an object ends, whoever ends it. C only. */
+void levL_free (lev_Object *o) {
+  if (o->base == NULL)
+    return;
+  levL_own(o->base);
+  o->kind->free(o);
+  o->prev->next = o->next;
+  o->next->prev = o->prev;
+  o->base = NULL;
+  o->anchored = false;
+}
+
+/* object:close() -> object; __close and __gc too */
+int levL_close (lua_State *L, const lev_Kind *kind) {
+  lev_Object *o = luaL_checkudata(L, 1, kind->tname);
+  if (o->base) {
+    unanchor(L, 1, o);
+    levL_free(o);
+  }
+  lua_pushvalue(L, 1);
+  return 1;
+}
+
+/* The same from a callback of libevent's. */
+void levL_drop (lev_Object *o) {
+  lua_State *L = o->base->L;
+  if (o->anchored && lua_checkstack(L, 8)) {
+    if (levL_find(L, o))
+      unanchor(L, lua_gettop(L), o);
+    lua_pop(L, 1);
+  }
+  levL_free(o);
+}
+
+/* ====} */
