@@ -9,7 +9,7 @@ LUA_LIB = $(PREFIX)/lib/lua/$(LUA_VERSION)
 
 LUA = lua5.4
 LUAROCKS = luarocks --lua-version $(LUA_VERSION)
-BUSTED = $(shell command -v busted || echo busted)
+BUSTED = busted
 LUACHECK = luacheck
 PKG_CONFIG = pkg-config
 CC = cc
@@ -74,7 +74,7 @@ test:
 	@scripts/dependencies test
 	@$(MAKE) --no-print-directory -s all $(TOOLS)
 	@$(TREE) $(SANENV) BUILD=$(CURDIR)/$(BUILD) \
-	  $(LUA) $(BUSTED) $(SPECS)
+	  $(LUA) $$(command -v $(BUSTED)) $(SPECS)
 
 # The specs again, in search of leaks and of reads and writes gone astray.
 valgrind:
@@ -84,7 +84,7 @@ valgrind:
 	  --errors-for-leak-kinds=definite --show-leak-kinds=definite \
 	  --error-exitcode=9 --trace-children=yes \
 	  --trace-children-skip='*/sh,*/bash,*/dash,*/nc*,*/socat,*/load' \
-	  $(LUA) $(BUSTED) $(SPECS)
+	  $(LUA) $$(command -v $(BUSTED)) $(SPECS)
 
 # A million connections and a million timers, and what they leave behind.
 soak:
