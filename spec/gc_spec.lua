@@ -22,10 +22,6 @@ local function others(base)
   }
 end
 
-local function seterror(base)
-  base:set_error_cb(function() end)
-end
-
 -- What a callback does to (object, base); 'raises': what the loop does then.
 local actions = {
   {"closes itself", function(object)
@@ -108,13 +104,18 @@ for _, kind in ipairs(kinds) do
 
     it("raises with an error callback set goes on", function()
       local base = t.base()
-      seterror(base)
-      local object
+      local called, late, object
+      base:set_error_cb(t.expect(function(err, self)
+        assert.truthy(err:find "oh no")
+        called = self
+      end))
       object = kind[2](base, t.expect(function(self)
-        assert.equal(object or self, self)
         self:close()
         error("oh no")
       end))
+      base:timer(function() late = true end):add(5 * t.slow)
+      repeat base:loop "once" until called or late
+      assert.equal(object, called)
       rest(base)
     end)
 
