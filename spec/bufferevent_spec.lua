@@ -1,8 +1,9 @@
-local lfs = require "lfs"
 local libevent = require "libevent"
 local socket = require "socket"
 local unix = require "socket.unix"
 local t = require "spec.helper"
+
+local isopen, path, runfor = t.isopen, t.path, t.runfor
 
 local ECONNRESET, EPIPE, ENOENT = 104, 32, 2
 local EBUSY, ENOTCONN, EISCONN, ECONNREFUSED = 16, 107, 106, 111
@@ -18,16 +19,6 @@ local MEGABYTES = pattern(4 << 20)
 
 --- The flags that each way of calling back is asked for with.
 local ways = {["at once"] = "", ["from a queue"] = "defer_callbacks"}
-
-local function isopen(fd)
-  return lfs.symlinkattributes(("/proc/self/fd/%d"):format(fd), "mode") ~= nil
-end
-
-local function path()
-  local name = os.tmpname()
-  os.remove(name)
-  return name
-end
 
 --- Two connected bufferevents without callbacks, the accepted one first.
 local function pair(base, address, options)
@@ -75,11 +66,6 @@ local function events(n)
   return list, t.expect(function(_, ...) list[#list + 1] = {...} end, n)
 end
 
-local function runfor(base, seconds)
-  base:timer(function() base:loopexit() end):add(seconds)
-  t.run(base)
-end
-
 --- The bytes that arrive at 'bev' until its end, in list.data.
 local function collect(bev)
   local list = {}
@@ -96,6 +82,121 @@ end
 describe("a bufferevent", function()
   before_each(t.start)
   after_each(t.finish)
+
+  describe("at its high mark", function()
+    it("calls once, and again when the script has taken enough", function()
+      local base = t.base()
+      local server, client = pair(base)
+      local sizes = {}
+      server:setcb(function(s)
+        sizes[#sizes + 1] = #s:input()
+        if #sizes == 10 then base:loopbreak() end
+      end):setwatermark("read", 0, 100):enable "read"
+      client:write(("x"):rep(1000))
+      runfor(base, 0.02)
+      assert.same({100}, sizes)
+      assert.equal("read|write", server:enabled())
+      base:loop "nonblock"
+      server:read(60)
+      runfor(base, 0.02)
+      assert.same({100, 100}, sizes)
+      server:input():drain()
+      server:setwatermark "read"
+      runfor(base, 0.02)
+      assert.equal(840, #server:input())
+      server:close()
+      client:close()
+    end)
+
+    it("stays disabled if it is disabled there", function()
+      local base = t.base()
+      local server, client = pair(base)
+      server:setcb(t.expect()):setwatermark("read", 0, 100):enable "read"
+      client:write(("x"):rep(1000))
+      runfor(base, 0.01)
+      server:disable "read"
+      assert.equal(100, #server:read())
+      runfor(base, 0.01)
+      assert.equal(0, #server:input())
+      server:close()
+      client:close()
+    end)
+  end)
+
+  it("is not connected twice, whatever Linux says", function()
+    local base = t.base()
+    local server, client = pair(base)
+    local other = assert(base:listener("127.0.0.1:0", t.never()))
+    assert.same({nil, "Transport endpoint is already connected", EISCONN},
+                {client:connect(other:sockname())})
+    runfor(base, 0.01)
+    server:close() client:close() other:close()
+  end)
+
+  it("closed after the flush delivers all, whatever the peer has sent",
+  function()
+    local base = t.base()
+    local server, client = pair(base)
+    local list = collect(client)
+    client:write(MEGABYTES)
+    server:write(MEGABYTES):close_after_flush()
+    t.run(base)
+    assert.equal(#MEGABYTES, #list.data)
+    assert.equal("libevent.Bufferevent (closed)", tostring(server))
+  end)
+
+  it("has nothing to flush on a socket", function()
+    local bev = t.base():bufferevent():write "data"
+    assert.is_false(bev:flush())
+    assert.is_false(bev:flush("read|write", "finished"))
+    assert.has_error(function() bev:flush("write", "hard") end,
+      "bad argument #2 to 'flush' (unknown word 'hard' "
+      .. "(known: normal, flush, finished))")
+  end)
+
+  it("without a descriptor waits for nothing", function()
+    local base = t.base()
+    local bev = base:bufferevent():setcb(t.never(), t.never(), t.never())
+    bev:set_timeouts(0.001, 0.001):enable "read":write "data"
+    assert.equal(0, base:num_events())
+    assert.equal("read|write", bev:enabled())
+    base:dispatch()
+    bev:close()
+  end)
+
+  it("copies an output of many pieces rightly", function()
+    local bev = t.base():bufferevent()
+    for i = 1, 20 do bev:write((string.char(64 + i)):rep(1000)) end
+    local whole = {}
+    for i = 1, 20 do whole[i] = (string.char(64 + i)):rep(1000) end
+    assert.equal(table.concat(whole), tostring(bev:output()))
+    assert.equal(table.concat(whole):sub(995, 3005),
+                 bev:output():copyout(2011, 995))
+  end)
+
+  it("sends what is added to its output, although nobody holds it", function()
+    local base = t.base()
+    local server, sock = withsocket(base)
+    server:output():add "hello"
+    server = nil                                            -- luacheck: ignore
+    collectgarbage() collectgarbage()
+    base:loop "once"
+    assert.equal("hello", sock:receive(5))
+    sock:close()
+  end)
+
+  it("that is shut down for writing can write to its next descriptor",
+  function()
+    local base = t.base()
+    local server, sock = withsocket(base)
+    server:shutdown()
+    assert.has_error(function() server:output():add "x" end,
+      "calling 'add' on bad self (Bufferevent is shut down for writing)")
+    server:setfd()
+    server:write "x"
+    server:close()
+    sock:close()
+  end)
 
   describe("when made", function()
     it("has no descriptor unless it is given one", function()

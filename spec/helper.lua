@@ -4,6 +4,9 @@
 ---   local t = require "spec.helper"
 ---   before_each(t.start)
 ---   after_each(t.finish)
+---
+--- What is about time calls base:dispatch itself: each turn that t.run makes
+--- begins with a fresh look at the clock.
 
 local lfs = require "lfs"
 local libevent = require "libevent"
@@ -93,6 +96,24 @@ function t.run(base, seconds)
     if closed then return end
   until base:got_exit() or base:got_break() or base:num_events() <= 1
   deadline:close()
+end
+
+--- Runs the loop for some seconds.
+function t.runfor(base, seconds)
+  base:timer(function() base:loopexit() end):add(seconds)
+  t.run(base)
+end
+
+--- Is the descriptor open in this process?
+function t.isopen(fd)
+  return lfs.symlinkattributes(("/proc/self/fd/%d"):format(fd), "mode") ~= nil
+end
+
+--- A path where nothing is yet.
+function t.path()
+  local name = os.tmpname()
+  os.remove(name)
+  return name
 end
 
 --- Turns of the loop, without waiting.

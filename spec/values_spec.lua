@@ -497,3 +497,60 @@ describe("a wrong argument changes nothing:", function()
     base:listener(address, nop):close()
   end)
 end)
+
+describe("code of anybody's in the middle of a call", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  local function closing(object)
+    return {getfd = function() object:close() return 0 end}
+  end
+
+  it("may close what is called: a method getfd", function()
+    for _, call in ipairs {
+      function(base) base:event(closing(base), "read", print) end,
+      function(base) base:once(closing(base), "read", print) end,
+      function(base) base:bufferevent(closing(base)) end,
+      function(base) base:bufferevent():setfd(closing(base)) end,
+      function(base) base:listener(closing(base), print) end,
+      function(base)
+        local bev = base:bufferevent()
+        bev:output():read(closing(bev))
+      end,
+    } do
+      local ok, message = pcall(call, t.base())
+      assert.is_false(ok)
+      assert.matches("is closed", message)
+    end
+    local buffer = libevent.buffer "data"
+    assert.is_false(pcall(buffer.write, buffer, closing(buffer)))
+  end)
+
+  it("is no part of an options table", function()
+    local base = t.base()
+    local options = setmetatable({}, {__index = function() base:close() end})
+    base:bufferevent(nil, options):close()
+    base:listener("127.0.0.1:0", print, options):close()
+  end)
+
+  it("may close what is called: a finalizer", function()
+    local function finalized(f)
+      for pause = 1, 200 do
+        local base = libevent.base()
+        setmetatable({}, {__gc = function() base:close() end})
+        local pad
+        for _ = 1, pause do pad = {pad} end
+        for _ = 1, 500 do if not pcall(f, base) then break end end
+        base:close()
+      end
+    end
+    finalized(function(base) base:timer(print):add(10) end)
+    finalized(function(base) base:bufferevent():write(1, "2", 3.5) end)
+    finalized(function(base)
+      local bev = base:bufferevent()
+      bev:write("x"):output():copyout()
+      for _ = 1, 5 do bev:output():add(("y"):rep(5000)) end
+      assert(#tostring(bev:output()) == 25001)
+    end)
+  end)
+end)

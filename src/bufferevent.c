@@ -13,6 +13,7 @@
 #include <string.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,7 +38,10 @@ typedef struct lev_Bufferevent {
   bool connecting;            /* from connect to "connected" or "error" */
   bool inconnected;           /* in the callback of "connected" */
   short later;                /* enabled, but not yet in libevent */
-  bool flushing;              /* closes when its output is sent */
+  bool full;                  /* not reading: its input is at the high mark */
+  bool flushing;              /* closes when its output is sent... */
+  bool lingering;             /* ...or when the peer has closed as well... */
+  time_t until;               /* ...or at this time */
   bool shutwrite;             /* no more data from the script... */
   bool isshut;                /* ...and the peer has been told */
 } lev_Bufferevent;
@@ -62,7 +66,7 @@ static bool isactive (const lev_Object *o) {
   const lev_Bufferevent *b = (const lev_Bufferevent *)o;
   short enabled = bufferevent_get_enabled(b->bev);
   bool hasfd = bufferevent_getfd(b->bev) >= 0;
-  if (b->connecting)
+  if (b->connecting || b->full)     /* full: any drain may end that */
     return true;
   if (b->deferred && hasfd && (b->read || b->write || b->event))
     return true;
@@ -107,12 +111,31 @@ static void closefd (lev_Bufferevent *b) {
   b->ownfd = false;
 }
 
+/* Reads again when the script has taken enough. */
+static void resume (lev_Bufferevent *b) {
+  size_t high = b->bev->wm_read.high;
+  size_t len = evbuffer_get_length(bufferevent_get_input(b->bev));
+  if (b->full && (high == 0 || len < high)) {
+    b->full = false;
+    unpark(b);
+  }
+}
+
+/* evbuffer's callback, in the middle of a change: it touches no buffer */
+static void ondrain (struct evbuffer *input,
+                     const struct evbuffer_cb_info *info, void *arg) {
+  (void)input;
+  if (info->n_deleted > 0)
+    resume(arg);
+}
+
 /* Output that is left would still be written after a callback of
    "connected", to a descriptor number that is no longer ours: it goes first. */
 static void freebufferevent (lev_Object *o) {
   lev_Bufferevent *b = (lev_Bufferevent *)o;
   struct evbuffer *output = bufferevent_get_output(b->bev);
   bufferevent_setcb(b->bev, NULL, NULL, NULL, NULL);
+  evbuffer_remove_cb(bufferevent_get_input(b->bev), ondrain, b);
   closefd(b);
   evbuffer_unfreeze(output, 1);
   evbuffer_drain(output, evbuffer_get_length(output));
@@ -143,11 +166,38 @@ static int callread (lua_State *L) {
   return 0;
 }
 
+/* At the high mark libevent would call again and again until the script has
+   read, and a loop "once" would never end. */
+static void pauseatmark (lev_Bufferevent *b) {
+  size_t high = b->bev->wm_read.high;
+  if (high > 0 && evbuffer_get_length(bufferevent_get_input(b->bev)) >= high
+      && (bufferevent_get_enabled(b->bev) & EV_READ)) {
+    b->full = true;
+    b->later |= EV_READ;
+    bufferevent_disable(b->bev, EV_READ);
+  }
+}
+
+static time_t now (const lev_Bufferevent *b) {
+  struct timeval tv;
+  event_base_gettimeofday_cached(b->o.base->event_base, &tv);
+  return tv.tv_sec;
+}
+
 static void onread (struct bufferevent *bev, void *arg) {
   lev_Bufferevent *b = arg;
-  (void)bev;
+  if (b->lingering) {
+    evbuffer_drain(bufferevent_get_input(bev), SIZE_MAX);
+    if (now(b) > b->until)
+      levL_drop(&b->o);
+    return;
+  }
   if (b->read)
     levL_protect(&b->o, callread, NULL, NULL);
+  if (b->o.base) {
+    pauseatmark(b);
+    levL_rest(&b->o);
+  }
 }
 
 /* [1] bufferevent */
@@ -166,6 +216,29 @@ static int shutwrite (lev_Bufferevent *b) {
   return shutdown((int)bufferevent_getfd(b->bev), SHUT_WR) < 0 ? errno : 0;
 }
 
+/* Bytes of the peer's that libevent has not read. */
+static int unread (const lev_Bufferevent *b) {
+  int n = 0;
+  return ioctl((int)bufferevent_getfd(b->bev), FIONREAD, &n) < 0 ? 0 : n;
+}
+
+/* All is sent, but not all is received: closing with data of the peer's
+   unread makes TCP throw away what is still on its way. So the rest of those
+   is read, for nobody, until the peer closes or the time is over. */
+static void flushed (lev_Bufferevent *b) {
+  struct timeval wait = b->bev->timeout_write;
+  b->shutwrite = true;
+  if (unread(b) == 0 || shutwrite(b) != 0) {
+    levL_drop(&b->o);
+    return;
+  }
+  b->lingering = true;
+  b->until = now(b) + wait.tv_sec;
+  bufferevent_setwatermark(b->bev, EV_READ, 0, 0);
+  bufferevent_set_timeouts(b->bev, &wait, NULL);
+  bufferevent_enable(b->bev, EV_READ);
+}
+
 static void onwrite (struct bufferevent *bev, void *arg) {
   lev_Bufferevent *b = arg;
   (void)bev;
@@ -175,7 +248,7 @@ static void onwrite (struct bufferevent *bev, void *arg) {
   if (b->write)
     levL_protect(&b->o, callwrite, NULL, NULL);
   if (b->o.base && b->flushing && unsent(b) == 0)
-    levL_drop(&b->o);
+    flushed(b);
   else if (b->o.base)
     levL_rest(&b->o);
 }
@@ -246,7 +319,9 @@ static void onevent (struct bufferevent *bev, short what, void *arg) {
     shutwrite(b);
   }
   b->inconnected = connected;
-  if (b->flushing && !connected)
+  if (b->flushing && connected && unsent(b) == 0)
+    flushed(b);
+  else if (b->flushing && !connected)
     levL_drop(&b->o);
   else if (b->event)
     levL_protect(&b->o, callevent, &h, NULL);
@@ -384,6 +459,14 @@ static int newsocket (int family) {
   return fd;
 }
 
+/* Linux answers connect on a socket that has just been connected with yes,
+   whatever the address. */
+static bool isconnected (int fd) {
+  struct sockaddr_storage ss;
+  socklen_t len = sizeof(ss);
+  return fd >= 0 && getpeername(fd, (struct sockaddr *)&ss, &len) == 0;
+}
+
 /* Hands a descriptor that connects to libevent. Reading waits for the
    connection: a failing connect that is read from is an error first and a
    connection after it. Connecting needs writing, so that is enabled. */
@@ -405,6 +488,8 @@ static int lev_bufferevent_connect (lua_State *L) {
   bool made = (fd < 0);
   int err = 0;
   luaL_argcheck(L, !b->connecting, 1, "Bufferevent is connecting already");
+  if (isconnected(fd))
+    return levL_refuse(L, EISCONN, NULL);
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
   if (made)
@@ -576,6 +661,25 @@ static int lev_bufferevent_output (lua_State *L) {
   return pushbuffer(L, false);
 }
 
+static const lev_Word flushwords[] = {
+  {"normal", BEV_NORMAL}, {"flush", BEV_FLUSH}, {"finished", BEV_FINISHED},
+  {NULL, 0}
+};
+
+/* bufferevent:flush([directions [, mode]]) -> flushed */
+static int lev_bufferevent_flush (lua_State *L) {
+  lev_Bufferevent *b = checkbev(L);
+  int what = DIRECTIONS;
+  int mode = BEV_NORMAL;
+  if (!lua_isnoneornil(L, 2))
+    what = levL_checkwords(L, 2, directionwords);
+  if (!lua_isnoneornil(L, 3))
+    mode = levL_checkwords(L, 3, flushwords);
+  lua_pushboolean(L, bufferevent_flush(b->bev, (short)what,
+                          (enum bufferevent_flush_mode)mode) > 0);
+  return 1;
+}
+
 /* bufferevent:shutdown([directions]) -> bufferevent | nil, message, errno */
 static int lev_bufferevent_shutdown (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
@@ -609,8 +713,10 @@ static int lev_bufferevent_enable (lua_State *L) {
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
   b->later |= what;
-  if (!b->connecting && bufferevent_getfd(b->bev) >= 0 && unpark(b) < 0)
+  if (!b->connecting && bufferevent_getfd(b->bev) >= 0 && unpark(b) < 0) {
     err = errno;
+    bufferevent_disable(b->bev, what);
+  }
   levL_settle(L, 1, &b->o);
   if (err)
     return levL_refuse(L, err, NULL);
@@ -623,6 +729,8 @@ static int lev_bufferevent_disable (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
   short what = (short)levL_checkwords(L, 2, directionwords);
   b->later &= ~what;
+  if (what & EV_READ)
+    b->full = false;
   if (what)
     bufferevent_disable(b->bev, what);
   levL_settle(L, 1, &b->o);
@@ -646,7 +754,16 @@ static int lev_bufferevent_setwatermark (lua_State *L) {
   size_t high = levL_optsize(L, 4, 0);
   luaL_argcheck(L, high == 0 || low <= high, 4,
                 "a high mark below the low one");
+  if (what & EV_READ) {
+    struct evbuffer *input = bufferevent_get_input(b->bev);
+    evbuffer_remove_cb(input, ondrain, b);
+    if (high > 0 && !evbuffer_add_cb(input, ondrain, b))
+      return levL_nomemory(L);
+  }
+  levL_anchor(L, 1, &b->o);
   bufferevent_setwatermark(b->bev, what, low, high);
+  resume(b);
+  levL_settle(L, 1, &b->o);
   lua_settop(L, 1);
   return 1;
 }
@@ -694,8 +811,8 @@ static int lev_bufferevent_close_after_flush (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
   struct timeval stall = {FLUSHTIME, 0};
   levL_time(L, 2, 2, &stall);
-  if (unsent(b) == 0 || bufferevent_getfd(b->bev) < 0
-      || !evutil_timerisset(&stall))
+  if (bufferevent_getfd(b->bev) < 0 || !evutil_timerisset(&stall)
+      || (unsent(b) == 0 && unread(b) == 0))
     return levL_close(L, &kind);
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
@@ -731,6 +848,7 @@ static const luaL_Reg methods[] = {
   {"write_buffer", lev_bufferevent_write_buffer},
   {"input", lev_bufferevent_input},
   {"output", lev_bufferevent_output},
+  {"flush", lev_bufferevent_flush},
   {"shutdown", lev_bufferevent_shutdown},
   {"enable", lev_bufferevent_enable},
   {"disable", lev_bufferevent_disable},

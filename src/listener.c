@@ -229,7 +229,7 @@ static Options checkoptions (lua_State *L, int arg) {
   Options o = {LEV_OPT_REUSEABLE, SOMAXCONN};
   levL_checkoptions(L, arg, names);
   if (levL_option(L, arg, "flags"))
-    o.flags = (unsigned)levL_words(L, -1, arg, optionwords);
+    o.flags |= (unsigned)levL_words(L, -1, arg, optionwords);
   if (levL_option(L, arg, "backlog"))
     o.backlog = (int)levL_range(L, -1, arg, 1, INT_MAX);
   lua_settop(L, arg);

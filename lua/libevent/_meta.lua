@@ -140,9 +140,9 @@ local libevent = {}
 ---@field flags? string
 
 ---@class libevent.ListenerOptions
---- Joined by "|"; what is given takes the place of the default, "reuseable".
---- "reuseable": bind at once after a restart, and in place of a dead unix
---- socket. "reuseable_port": several sockets share the port. "bind_ipv6only":
+--- Joined by "|". "reuseable", always so: bind at once after a restart, and in
+--- place of a dead unix socket. "reuseable_port": several sockets share the
+--- port. "bind_ipv6only":
 --- not for IPv4 too. "deferred_accept": tell of a connection when it has sent
 --- something. "disabled": accept nothing before `enable`.
 --- "close_on_free" and "close_on_exec": always so. "leave_sockets_blocking",
@@ -639,8 +639,8 @@ function Buffer:close() end
 --- an output buffer that it empties. Writing is enabled from the start, reading
 --- after `enable "read"`; both begin when there is a descriptor.
 ---
---- It stays alive by itself while it reads, connects or has output to send;
---- otherwise the script must hold it.
+--- It stays alive by itself while it reads, connects or has output to send, and
+--- while its input is at its high mark; otherwise the script must hold it.
 ---@class libevent.Bufferevent
 local Bufferevent = {}
 
@@ -688,6 +688,7 @@ function Bufferevent:getcb() end
 --- the address is refused at once. The write timeout is that of connecting.
 --- Output may be written right away and is sent afterwards; reading, too,
 --- begins then.
+--- nil if it is connected (EISCONN).
 --- Raises if it is connecting already.
 ---
 --- C: `bufferevent_socket_connect`
@@ -783,6 +784,16 @@ function Bufferevent:input() end
 ---@return libevent.Buffer buffer
 function Bufferevent:output() end
 
+--- Hurries data through what holds it back on its way: "normal", "flush" for
+--- all that can go, "finished" at the end of the data. A socket holds nothing
+--- back, so it says false.
+---
+--- C: `bufferevent_flush`
+---@param directions? libevent.directions both if nil
+---@param mode? "normal"|"flush"|"finished" "normal" if nil
+---@return boolean flushed whether data has moved
+function Bufferevent:flush(directions, mode) end
+
 --- Ends one direction, or both. "write" tells the peer that no more will come,
 --- when the output is sent, and adding to the output raises from now on;
 --- reading goes on. "read" takes effect at once.
@@ -822,9 +833,9 @@ function Bufferevent:enabled() end
 --- Sets both marks of one direction, or of both directions, in bytes.
 ---
 --- Read: the callback waits for `low` bytes, and reading stops at `high`, which
---- 0 switches off. At the high mark the read callback is called again and again
---- until it takes bytes out: for back-pressure use `disable "read"`. Write: the
---- callback is called at `low` bytes of output or less; `high` says nothing.
+--- 0 switches off; it goes on when the script has taken enough, and the
+--- callback is not called before that. Write: the callback is called at `low`
+--- bytes of output or less; `high` says nothing.
 --- Raises for a high mark below the low one.
 ---
 --- C: `bufferevent_setwatermark`
@@ -868,7 +879,8 @@ function Bufferevent:close() end
 
 --- Sends what is in the output, then closes. Reading ends now and no callback
 --- is called any more. A peer that takes nothing for some seconds loses the
---- rest.
+--- rest. Where data of the peer's is unread, TCP would throw away what is still
+--- on its way: it is read, for nobody, until the peer closes or for that time.
 ---
 --- C: none
 ---@param seconds? libevent.seconds 30 if nil; 0 closes at once
