@@ -313,8 +313,7 @@ describe("After a fork", function()
   local function forked(child)
     return t.lua(([[
       local libevent = require "libevent"
-      local ffi_fork = package.loadlib(os.getenv "BUILD" .. "/fork.so",
-                                       "luaopen_fork")()
+      local fork = require "posix.unistd".fork
       local base = libevent.base()
       local server, client
       local listener = base:listener("127.0.0.1:0", function(_, conn)
@@ -328,7 +327,7 @@ describe("After a fork", function()
       client:connect(listener:sockname())
       base:loop "once"
       local signal = base:signal("USR1", print):add()
-      if ffi_fork() == 0 then
+      if fork() == 0 then
         %s
       end
       os.execute "sleep 0.05"

@@ -1,0 +1,118 @@
+--- Programs as real processes, for the specs of the examples.
+---
+---   local p = process.start "examples/upper_client.lua 127.0.0.1:9"
+---   p:write "hello\n"
+---   p:expect "HELLO"            -- waits for it, or fails
+---   local text, status = p:stop "TERM"
+
+local socket = require "socket"
+local t = require "spec.helper"
+
+local process = {}
+process.__index = process
+
+local LUA = os.getenv "LUA" or "lua5.4"
+
+local function read(path)
+  local file = io.open(path)
+  local text = file and file:read "a" or ""
+  if file then file:close() end
+  return text
+end
+
+--- Waits up to some seconds (5) until f gives something true, and returns it.
+function process.wait(f, seconds)
+  local deadline = socket.gettime() + (seconds or 5) * t.slow
+  repeat
+    local result = f()
+    if result then return result end
+    socket.sleep(0.01)
+  until socket.gettime() > deadline
+  return nil
+end
+
+--- Starts the Lua script (and arguments) of 'command'. Its standard input is
+--- an empty pipe, or what 'stdin' says, in the words of a shell: "</dev/null".
+function process.start(command, stdin)
+  local self = setmetatable({name = os.tmpname()}, process)
+  self.input = self.name .. ".in"
+  os.execute("mkfifo " .. self.input)
+  local pipe = io.popen(([[
+    %s %s %s >%s 2>&1 & pid=$!
+    echo $pid
+    exec >&- 2>&-
+    wait $pid
+    echo $? >%s.status &
+  ]]):format(LUA, command, stdin or "<" .. self.input, self.name, self.name))
+  if stdin == nil then self.stdin = io.open(self.input, "w") end
+  self.pid = pipe:read "n"
+  self.pipe = pipe
+  return self
+end
+
+function process:write(text)
+  self.stdin:write(text)
+  self.stdin:flush()
+  return self
+end
+
+function process:closeinput()
+  if self.stdin then self.stdin:close() end
+  self.stdin = nil
+  return self
+end
+
+--- All that the program has printed, on either stream.
+function process:output()
+  return read(self.name)
+end
+
+--- Waits until the output matches a pattern; returns the captures.
+function process:expect(pattern, seconds)
+  local found = process.wait(function()
+    local captures = table.pack(self:output():match(pattern))
+    return captures[1] and captures
+  end, seconds)
+  if not found then
+    error(("%q is not in the output:\n%s"):format(pattern, self:output()), 2)
+  end
+  return table.unpack(found, 1, found.n)
+end
+
+function process:kill(signal)
+  os.execute(("kill -%s %d 2>/dev/null"):format(signal, self.pid))
+  return self
+end
+
+--- Waits for the end; returns the output and the exit status (128 + n for a
+--- signal n).
+function process:finish(seconds)
+  local status = process.wait(function()
+    return tonumber(read(self.name .. ".status"))
+  end, seconds)
+  self:closeinput()
+  if not status then self:kill "KILL" end
+  self.pipe:close()
+  local text = self:output()
+  for _, suffix in ipairs {"", ".in", ".status"} do
+    os.remove(self.name .. suffix)
+  end
+  if not status then error("it did not end; its output:\n" .. text, 2) end
+  return text, status
+end
+
+--- Sends a signal (INT), then waits for the end.
+function process:stop(signal)
+  return self:kill(signal or "INT"):finish()
+end
+
+--- The output of a shell command, which may take 10 seconds.
+function process.shell(command)
+  local pipe = io.popen(("timeout %d sh -c '%s' 2>&1"):format(10 * t.slow,
+                                                              command))
+  local text = pipe:read "a"
+  pipe:close()
+  return text
+end
+
+return process
