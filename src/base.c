@@ -351,13 +351,16 @@ static int lev_base_set_error_cb (lua_State *L) {
   return 1;
 }
 
-/* base:reinit() -> base | nil, message, errno */
+/* base:reinit() -> base | nil, message, errno. Only where it is due: libevent
+   counts the base's signals twice after it. */
 static int lev_base_reinit (lua_State *L) {
   lev_Base *base = luaL_checkudata(L, 1, LEV_BASE);
   luaL_argcheck(L, base->event_base && !base->closing, 1, "Base is closed");
-  base->forks = levL_forks();
-  if (event_reinit(base->event_base) < 0)
-    return levL_refuse(L, errno, NULL);
+  if (base->forks != levL_forks() || levL_isclone()) {
+    base->forks = levL_forks();
+    if (event_reinit(base->event_base) < 0)
+      return levL_refuse(L, errno, NULL);
+  }
   lua_settop(L, 1);
   return 1;
 }

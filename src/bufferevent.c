@@ -99,7 +99,7 @@ static void setfd (lev_Bufferevent *b, int fd) {
   park(b);
   bufferevent_setfd(b->bev, fd);
   refreeze(b);
-  b->shutwrite = b->isshut = false;
+  b->full = b->shutwrite = b->isshut = false;
 }
 
 /* Takes the descriptor from libevent and closes it, if it is ours. */
@@ -158,9 +158,9 @@ static struct evbuffer *checkinput (lua_State *L, int arg) {
 
 /* {==== From libevent to Lua ==== */
 
-/* [1] bufferevent */
-static int callread (lua_State *L) {
-  lua_getiuservalue(L, 1, READCB);
+/* [1] bufferevent, [2] the user value of its callback */
+static int calldata (lua_State *L) {
+  lua_getiuservalue(L, 1, *(const int *)lua_touserdata(L, 2));
   lua_pushvalue(L, 1);
   lua_call(L, 1, 0);
   return 0;
@@ -185,6 +185,7 @@ static time_t now (const lev_Bufferevent *b) {
 }
 
 static void onread (struct bufferevent *bev, void *arg) {
+  int uv = READCB;
   lev_Bufferevent *b = arg;
   if (b->lingering) {
     evbuffer_drain(bufferevent_get_input(bev), SIZE_MAX);
@@ -193,19 +194,11 @@ static void onread (struct bufferevent *bev, void *arg) {
     return;
   }
   if (b->read)
-    levL_protect(&b->o, callread, NULL, NULL);
+    levL_protect(&b->o, calldata, &uv, NULL);
   if (b->o.base) {
     pauseatmark(b);
     levL_rest(&b->o);
   }
-}
-
-/* [1] bufferevent */
-static int callwrite (lua_State *L) {
-  lua_getiuservalue(L, 1, WRITECB);
-  lua_pushvalue(L, 1);
-  lua_call(L, 1, 0);
-  return 0;
 }
 
 /* Tells the peer that no more data comes, once all is sent. */
@@ -240,13 +233,14 @@ static void flushed (lev_Bufferevent *b) {
 }
 
 static void onwrite (struct bufferevent *bev, void *arg) {
+  int uv = WRITECB;
   lev_Bufferevent *b = arg;
   (void)bev;
   if (b->connecting)
     return;                   /* libevent's own trigger, nothing is written */
   shutwrite(b);
   if (b->write)
-    levL_protect(&b->o, callwrite, NULL, NULL);
+    levL_protect(&b->o, calldata, &uv, NULL);
   if (b->o.base && b->flushing && unsent(b) == 0)
     flushed(b);
   else if (b->o.base)
@@ -283,6 +277,7 @@ static int callevent (lua_State *L) {
    of it for that long ends it too. */
 static void flush (lev_Bufferevent *b, const struct timeval *stall) {
   b->flushing = true;
+  b->full = false;
   b->later = 0;
   bufferevent_disable(b->bev, EV_READ);
   bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);

@@ -107,6 +107,7 @@ int levL_nomemory (lua_State *L);
 void levL_openprocess (void);
 const char *const *levL_methods (void);
 unsigned levL_forks (void);
+bool levL_isclone (void);
 bool levL_takesignals (const lev_Base *base);
 void levL_dropsignals (const lev_Base *base);
 

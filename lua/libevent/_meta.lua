@@ -261,7 +261,7 @@ function Base:set_error_cb(f) end
 
 --- Gives the base a back end of its own, in a process made by fork. Every
 --- other method does so too, and so does the way back from a callback to the
---- loop; only this one tells of a failure.
+--- loop; only this one tells of a failure. Elsewhere it does nothing.
 ---
 --- C: `event_reinit`
 ---@return libevent.Base|nil base
