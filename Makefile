@@ -84,7 +84,7 @@ valgrind:
 	@$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) valgrind -q --leak-check=full \
 	  --errors-for-leak-kinds=definite --show-leak-kinds=definite \
 	  --error-exitcode=9 --trace-children=yes \
-	  --trace-children-skip='*/sh,*/bash,*/dash,*/nc*,*/socat,*/load' \
+	  --trace-children-skip='*/nc*,*/socat,*/load,*/make,*/perl' \
 	  $(LUA) $$(command -v $(BUSTED)) $(SPECS)
 
 # A million connections and a million timers, and what they leave behind.
@@ -117,12 +117,15 @@ env:
 	@echo 'export $(TREE)'
 
 install: all
-	install -d $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent
+	install -d $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent \
+	  $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(CORE) $(DESTDIR)$(LUA_LIB)/libevent/core.so
 	install -m 644 lua/libevent/*.lua $(DESTDIR)$(LUA_DIR)/libevent/
+	install -m 644 src/lualibevent.h $(DESTDIR)$(PREFIX)/include/
 
 uninstall:
-	rm -f $(DESTDIR)$(LUA_LIB)/libevent/core.so
+	rm -f $(DESTDIR)$(LUA_LIB)/libevent/core.so \
+	  $(DESTDIR)$(PREFIX)/include/lualibevent.h
 	rm -f $(addprefix $(DESTDIR)$(LUA_DIR)/libevent/,$(notdir \
 	  $(wildcard lua/libevent/*.lua)))
 	-rmdir $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent

@@ -204,6 +204,18 @@ describe("A loop", function()
                 order)
   end)
 
+  it("serves all others beside an event that makes itself active", function()
+    local base = t.base()
+    local n = 0
+    base:user(function(event)
+      n = n + 1
+      event:active()
+    end):active()
+    base:timer(function() base:loopbreak() end):add(0.005)
+    assert.is_true(base:dispatch())
+    assert.is_true(n > 1000)
+  end)
+
   it("is refused inside itself, and goes on", function()
     local base = t.base()
     base:timer(t.expect(function()

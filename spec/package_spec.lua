@@ -89,3 +89,23 @@ describe("The package", function()
     end
   end)
 end)
+
+describe("make install", function()
+  it("installs a tree that works, and uninstall takes it away", function()
+    local root = os.tmpname()
+    os.remove(root)
+    local make = ("make -s BUILD=%s DESTDIR=%s PREFIX=/p "):format(
+      os.getenv "BUILD", root)
+    assert.truthy(os.execute(make .. "install"))
+    local pipe = io.popen(("cd / && LUA_PATH='%s/p/share/lua/5.4/?.lua;"
+      .. "%s/p/share/lua/5.4/?/init.lua' LUA_CPATH='%s/p/lib/lua/5.4/?.so' "
+      .. "%s -e 'print(require \"libevent\"._VERSION)'"):format(root, root,
+      root, os.getenv "LUA" or "lua5.4"))
+    assert.equal(require "libevent"._VERSION .. "\n", pipe:read "a")
+    pipe:close()
+    assert.equal(1, #lines("find " .. root .. " -name lualibevent.h"))
+    assert.truthy(os.execute(make .. "uninstall"))
+    assert.same({}, lines("find " .. root .. " -type f"))
+    os.execute("rm -r " .. root)
+  end)
+end)

@@ -16,6 +16,10 @@
 
 #define MAXLOOPS 32           /* loops inside callbacks of other loops */
 
+/* Callbacks before libevent looks for new events again. It would look when
+   all are done, never if one makes its own event active again. */
+#define MAXCALLBACKS 1000
+
 static const lev_Word flagwords[] = {
   {"nolock", EVENT_BASE_FLAG_NOLOCK},
   {"ignore_env", EVENT_BASE_FLAG_IGNORE_ENV},
@@ -103,7 +107,7 @@ static void getoptions (lua_State *L, Options *o) {
     o->npriorities = (int)levL_range(L, -1, 1, 1, EVENT_MAX_PRIORITIES - 1);
   if (levL_option(L, 1, "max_interval"))
     o->interval = levL_time(L, -1, 1, &o->tv);
-  o->callbacks = -1;
+  o->callbacks = MAXCALLBACKS;
   if (levL_option(L, 1, "max_callbacks"))
     o->callbacks = (int)levL_range(L, -1, 1, 1, INT_MAX);
   if (levL_option(L, 1, "min_priority"))
@@ -123,9 +127,8 @@ static struct event_base *newwithconfig (lua_State *L, const Options *o) {
       event_config_avoid_method(config, methods[i]);
   event_config_require_features(config, o->features);
   event_config_set_flag(config, o->flags);
-  if (o->interval || o->callbacks >= 0)
-    event_config_set_max_dispatch_interval(config, o->interval, o->callbacks,
-                                           o->priority);
+  event_config_set_max_dispatch_interval(config, o->interval, o->callbacks,
+                                         o->priority);
   event_base = event_base_new_with_config(config);
   event_config_free(config);
   if (event_base && event_base_priority_init(event_base, o->npriorities) < 0) {

@@ -1,14 +1,15 @@
 /*
 ** process.c: what a process has only once, whatever the number of Lua
-** states and threads in it: the disposition of SIGPIPE, the count of forks,
-** the one base that libevent's signal handling serves, and this library's
-** own code, which libevent and the C library keep pointers into.
-** And the list of methods, which libevent makes anew, and frees, at each
-** call.
+** states and threads in it: the disposition of SIGPIPE, the standard streams,
+** the count of forks, the one base that libevent's signal handling serves, the
+** list of methods, which libevent makes anew, and frees, at each call, and
+** this library's own code, which libevent and the C library point into.
 */
 #include "lev.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -68,8 +69,19 @@ const char *const *levL_methods (void) {
   return methods;
 }
 
+/* A process that was started with a standard stream closed would get one of
+   libevent's own descriptors under its number: what the script prints would
+   go into the pipe of the signals. The numbers are taken, by something that
+   cannot be used in that direction: reading and writing fail as before. */
+static void takestandard (void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) == -1 && errno == EBADF)
+      open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 static void setup (void) {
   copymethods();
+  takestandard();
   stayloaded();
   quietsigpipe();
   pid = getpid();

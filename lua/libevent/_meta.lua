@@ -53,7 +53,7 @@ local libevent = {}
 ---| string
 ---| "read"    # there is something to read, or the end of it
 ---| "write"   # something can be written
----| "closed"  # the peer has closed; epoll only
+---| "closed"  # the peer has closed; not with every back end
 ---| "persist" # stay pending after the callback
 ---| "et"      # edge-triggered: tell of changes only
 ---| "timeout" # says nothing: `add` decides on a timeout
@@ -128,7 +128,8 @@ local libevent = {}
 ---@field priorities? integer
 --- Look for new events at the latest after callbacks took this long...
 ---@field max_interval? libevent.seconds
---- ...or after this many of them. Default: when all that are due have run.
+--- ...or after this many of them. Default: 1000, so that an event that makes
+--- itself active again does not keep all others waiting.
 ---@field max_callbacks? integer
 --- The two limits hold from this priority on, 0 to 255. Default: 0, for all.
 ---@field min_priority? integer
