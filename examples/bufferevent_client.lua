@@ -15,10 +15,6 @@ local function fail(...)
   os.exit(1)
 end
 
--- A closed stdin would share its number with the next descriptor: ask now.
-local _, _, errno = io.stdin:seek()
-if errno == 9 then fail "standard input is closed" end     -- EBADF
-
 local host, port = address:match "^(.*):(%d+)$"
 local sock, message = socket.connect(host, port)
 if not sock then fail("cannot connect to ", address, ": ", message) end

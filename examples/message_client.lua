@@ -13,10 +13,6 @@ local function fail(...)
   os.exit(1)
 end
 
--- A closed stdin would share its number with the next descriptor: ask now.
-local _, _, errno = io.stdin:seek()
-if errno == 9 then fail "standard input is closed" end     -- EBADF
-
 local base = libevent.base {features = "fds"}    -- stdin may be a file
 local conn = base:bufferevent()
 

@@ -116,7 +116,8 @@ for _, path in ipairs(documents) do
 
     it("links to what is there", function()
       local faults = {}
-      for link in contents(path):gmatch "%]%(([^%s)]+)%)" do
+      local prose = contents(path):gsub("\n```.-\n```", "")
+      for link in prose:gmatch "%]%(([^%s)]+)%)" do
         local file, anchor = link:match "^([^#]*)#?(.*)$"
         local folder = path:match "^(.*/)[^/]*$" or ""
         local target = file == "" and path or folder .. file
