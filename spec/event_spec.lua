@@ -724,7 +724,7 @@ describe("an event", function()
       assert.equal(event, event:close())
       assert.equal("libevent.Event (closed)", tostring(event))
       assert.equal(0, base:num_events())
-      for method, f in pairs(getmetatable(event).__index) do
+      for method, f in pairs(debug.getmetatable(event).__index) do
         if method ~= "close" then refused("Event is closed", f, event) end
       end
     end)

@@ -60,6 +60,8 @@ local function unused()
 end
 
 describe("Example methods", function()
+  after_each(process.killall)
+
   it("lists the back ends and tells the one in use", function()
     local text, status = start "examples/methods.lua":finish()
     assert.equal(0, status)
@@ -80,6 +82,8 @@ describe("Example methods", function()
 end)
 
 describe("Example ticker", function()
+  after_each(process.killall)
+
   for _, signal in ipairs {"INT", "TERM"} do
     it("ticks with both timers until SIG" .. signal, function()
       local p = start "examples/ticker.lua 0.02"
@@ -103,6 +107,8 @@ describe("Example ticker", function()
 end)
 
 describe("Example fifo_reader", function()
+  after_each(process.killall)
+
   local GONE = "the writer is gone, waiting for the next one\n"
 
   for _, signal in ipairs {"INT", "TERM"} do
@@ -193,6 +199,8 @@ describe("Example fifo_reader", function()
 end)
 
 describe("Example fifo_writer", function()
+  after_each(process.killall)
+
   local path, reader
 
   before_each(function()
@@ -296,6 +304,8 @@ describe("Example fifo_writer", function()
 end)
 
 describe("Example upper_server", function()
+  after_each(process.killall)
+
   local server, port
 
   before_each(function()
@@ -395,6 +405,8 @@ describe("Example upper_server", function()
 end)
 
 describe("Example upper_client", function()
+  after_each(process.killall)
+
   local server, port
 
   before_each(function()
@@ -500,6 +512,8 @@ describe("Example upper_client", function()
 end)
 
 describe("Example quick_start", function()
+  after_each(process.killall)
+
   it("has a timer that goes on", function()
     local p = start "examples/quick_start.lua 0.05 60 0"
     p:expect(("timer: 0.05 s have passed\n"):rep(3))

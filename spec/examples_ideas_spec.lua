@@ -134,6 +134,8 @@ local function plain(text)
 end
 
 describe("The example", function()
+  after_each(process.killall)
+
   for command, story in pairs(stories) do
     local name = command:match "^%S+"
     it(name .. " tells its story, and ends", function()

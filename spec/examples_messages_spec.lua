@@ -9,13 +9,7 @@ local shell, wait = process.shell, process.wait
 local servers = {"event_server", "bufferevent_server", "message_server"}
 local clients = {"event_client", "bufferevent_client", "message_client"}
 
-local running = {}
-
-local function start(...)
-  local p = process.start(...)
-  running[#running + 1] = p
-  return p
-end
+local start = process.start
 
 local function serve(name)
   local p = start(("examples/%s.lua 127.0.0.1:0"):format(name))
@@ -85,12 +79,7 @@ local function perl(code, port)
 end
 
 describe("Example", function()
-  after_each(function()                  -- what a failed test leaves behind
-    for _, p in ipairs(running) do
-      if io.type(p.pipe) == "file" then p:stop "KILL" end
-    end
-    running = {}
-  end)
+  after_each(process.killall)
 
   for _, server in ipairs(servers) do
     for _, client in ipairs(clients) do

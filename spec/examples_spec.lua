@@ -6,6 +6,8 @@ local t = require "spec.helper"
 local start, shell = process.start, process.shell
 
 describe("Example", function()
+  after_each(process.killall)
+
   it("echo_server answers nc, socat and many at once", function()
     local p = start "examples/echo_server.lua 127.0.0.1:0"
     local port = p:expect "^echo server on 127.0.0.1:(%d+), try: nc "

@@ -13,6 +13,8 @@ process.__index = process
 
 local LUA = os.getenv "LUA" or "lua5.4"
 
+local running = {}                    -- what was started and has not ended
+
 local function read(path)
   local file = io.open(path)
   local text = file and file:read "a" or ""
@@ -47,6 +49,7 @@ function process.start(command, stdin)
   if stdin == nil then self.stdin = io.open(self.input, "w") end
   self.pid = pipe:read "n"
   self.pipe = pipe
+  running[self] = true
   return self
 end
 
@@ -87,16 +90,19 @@ end
 --- Waits for the end; returns the output and the exit status (128 + n for a
 --- signal n).
 function process:finish(seconds)
+  if not running[self] then return self.text, self.status end
   local status = process.wait(function()
     return tonumber(read(self.name .. ".status"))
   end, seconds)
   self:closeinput()
   if not status then self:kill "KILL" end
+  running[self] = nil
   self.pipe:close()
   local text = self:output()
   for _, suffix in ipairs {"", ".in", ".status"} do
     os.remove(self.name .. suffix)
   end
+  self.text, self.status = text, status
   if not status then error("it did not end; its output:\n" .. text, 2) end
   return text, status
 end
@@ -104,6 +110,11 @@ end
 --- Sends a signal (INT), then waits for the end.
 function process:stop(signal)
   return self:kill(signal or "INT"):finish()
+end
+
+--- Ends all that a test has left running: for after_each.
+function process.killall()
+  for p in pairs(running) do pcall(p.stop, p, "KILL") end
 end
 
 --- The output of a shell command, which may take 10 seconds.

@@ -11,10 +11,14 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAXLOOPS 32           /* loops inside callbacks of other loops */
+/* Loops inside callbacks of other loops, and bytes of C stack below the
+   first of them. */
+#define MAXLOOPS 32
+#define MAXSTACK 0x40000
 
 /* Callbacks before libevent looks for new events again. It would look when
    all are done, never if one makes its own event active again. */
@@ -160,6 +164,7 @@ static lev_Base *newbase (lua_State *L) {
 static void openbase (lev_Base *base, struct event_base *event_base) {
   base->event_base = event_base;
   event_assign(&base->exit, event_base, -1, 0, onloopexit, base);
+  event_priority_set(&base->exit, 0);
 }
 
 /* A base of the host's can run at any time: it is anchored until it is
@@ -224,8 +229,9 @@ static int lev_base_new (lua_State *L) {
 /* {==== The loop ==== */
 
 /* Loops in callbacks of other bases' loops are counted: each base has a
-   thread of its own, where Lua's count of C calls begins anew. */
-static const char loopskey = 0;
+   thread of its own, where Lua's count of C calls begins anew. And so is the
+   stack that they take, from the first of them on. */
+static const char loopskey = 0, stackkey = 0;
 
 static int loops (lua_State *L) {
   int n;
@@ -240,14 +246,26 @@ static void setloops (lua_State *L, int n) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &loopskey);
 }
 
-static void freebase (lua_State *L, lev_Base *base);
+static void checkstack (lua_State *L) {
+  char here;
+  const char *first;
+  if (loops(L) == 0) {
+    lua_pushlightuserdata(L, &here);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &stackkey);
+    return;
+  }
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &stackkey);
+  first = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (loops(L) >= MAXLOOPS || labs((long)(first - &here)) > MAXSTACK)
+    luaL_error(L, "too many loops inside callbacks of other loops");
+}
 
 static int runloop (lua_State *L, lev_Base *base, int flags) {
   int result, err;
-  if (base->looping)
+  if (base->looping || base->calls > 0)
     return luaL_error(L, "the loop of this base runs already");
-  if (loops(L) >= MAXLOOPS)
-    return luaL_error(L, "too many loops inside callbacks of other loops");
+  checkstack(L);
   lua_pushvalue(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, base);  /* the anchor of a base that runs */
   setloops(L, loops(L) + 1);
@@ -262,11 +280,7 @@ static int runloop (lua_State *L, lev_Base *base, int flags) {
   setloops(L, loops(L) - 1);
   event_del(&base->exit);                   /* the next loop is not its own */
   if (base->closing)
-    freebase(L, base);
-  if (base->nomemory) {
-    base->failed = base->nomemory = false;
-    return levL_nomemory(L);
-  }
+    levL_freebase(L, base);
   if (base->failed) {
     base->failed = false;
     lua_getiuservalue(L, 1, LEV_UVERROR);
@@ -354,16 +368,12 @@ static int lev_base_set_error_cb (lua_State *L) {
   return 1;
 }
 
-/* base:reinit() -> base | nil, message, errno. Only where it is due: libevent
-   counts the base's signals twice after it. */
+/* base:reinit() -> base | nil, message, errno */
 static int lev_base_reinit (lua_State *L) {
   lev_Base *base = luaL_checkudata(L, 1, LEV_BASE);
   luaL_argcheck(L, base->event_base && !base->closing, 1, "Base is closed");
-  if (base->forks != levL_forks() || levL_isclone()) {
-    base->forks = levL_forks();
-    if (event_reinit(base->event_base) < 0)
-      return levL_refuse(L, errno, NULL);
-  }
+  if (levL_reinit(base) < 0)
+    return levL_refuse(L, errno, NULL);
   lua_settop(L, 1);
   return 1;
 }
@@ -433,21 +443,6 @@ static int lev_base_update_cache_time (lua_State *L) {
 
 /* {==== Close ==== */
 
-static void freebase (lua_State *L, lev_Base *base) {
-  struct event_base *event_base = base->event_base;
-  event_del(&base->exit);
-  base->event_base = NULL;
-  base->closing = false;
-  if (base->owned)
-    event_base_free(event_base);
-  else {                      /* the anchors of lualibevent_pushbase */
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, base);
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
-  }
-}
-
 /* base:close() -> base; __close and __gc too */
 static int lev_base_close (lua_State *L) {
   lev_Base *base = luaL_checkudata(L, 1, LEV_BASE);
@@ -461,12 +456,12 @@ static int lev_base_close (lua_State *L) {
   lua_setiuservalue(L, 1, LEV_UVANCHORS);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, LEV_UVERRORCB);
-  if (base->looping) {
-    base->closing = true;
+  if (base->looping)
     event_base_loopbreak(base->event_base);
-  }
+  if (base->looping || base->calls > 0)
+    base->closing = true;
   else
-    freebase(L, base);
+    levL_freebase(L, base);
   return 1;
 }
 
@@ -514,5 +509,7 @@ static const luaL_Reg constructors[] = {
 void levL_openbase (lua_State *L) {
   levL_newtype(L, LEV_BASE, methods, metamethods);
   setloops(L, loops(L));          /* the key is there: no allocation later */
+  if (loops(L) == 0)
+    checkstack(L);
   luaL_setfuncs(L, constructors, 0);
 }

@@ -34,7 +34,6 @@ typedef struct lev_Bufferevent {
   struct bufferevent *bev;
   bool ownfd;                 /* the descriptor is ours to close */
   bool read, write, event;    /* the script has such a callback */
-  bool deferred;              /* callbacks come from a queue of libevent's */
   bool connecting;            /* from connect to "connected" or "error" */
   bool inconnected;           /* in the callback of "connected" */
   short later;                /* enabled, but not yet in libevent */
@@ -50,6 +49,8 @@ static const lev_Word directionwords[] = {
   {"read", EV_READ}, {"write", EV_WRITE}, {NULL, 0}
 };
 
+/* Both are always so: the descriptor is closed here, and callbacks come from
+   the loop alone, never inside a call of the script's. */
 static const lev_Word optionwords[] = {
   {"close_on_free", BEV_OPT_CLOSE_ON_FREE},
   {"defer_callbacks", BEV_OPT_DEFER_CALLBACKS},
@@ -68,11 +69,10 @@ static bool isactive (const lev_Object *o) {
   bool hasfd = bufferevent_getfd(b->bev) >= 0;
   if (b->connecting || b->full)     /* full: any drain may end that */
     return true;
-  if (b->deferred && hasfd && (b->read || b->write || b->event))
-    return true;
   return hasfd && ((enabled & EV_READ)
                    || ((enabled & EV_WRITE) && unsent(b) > 0)
-                   || event_pending(&b->bev->ev_write, EV_WRITE, NULL));
+                   || (event_pending(&b->bev->ev_write, EV_WRITE, NULL)
+                       && !b->inconnected));
 }
 
 /* libevent leaves both buffers unfrozen when it changes the descriptor: the
@@ -143,10 +143,14 @@ static void freebufferevent (lev_Object *o) {
   b->bev = NULL;
 }
 
-static const lev_Kind kind = {LEV_BUFFEREVENT, isactive, freebufferevent};
+static const lev_Kind kind = {LEV_BUFFEREVENT, isactive, freebufferevent,
+                              NULL};
 
+/* What only sends its rest is closed to the script. */
 static lev_Bufferevent *checkbev (lua_State *L) {
-  return levL_checkopen(L, 1, &kind);
+  lev_Bufferevent *b = levL_checkopen(L, 1, &kind);
+  luaL_argcheck(L, !b->flushing, 1, "Bufferevent is closed");
+  return b;
 }
 
 static struct evbuffer *checkinput (lua_State *L, int arg) {
@@ -220,7 +224,6 @@ static int unread (const lev_Bufferevent *b) {
    is read, for nobody, until the peer closes or the time is over. */
 static void flushed (lev_Bufferevent *b) {
   struct timeval wait = b->bev->timeout_write;
-  b->shutwrite = true;
   if (unread(b) == 0 || shutwrite(b) != 0) {
     levL_drop(&b->o);
     return;
@@ -238,7 +241,8 @@ static void onwrite (struct bufferevent *bev, void *arg) {
   (void)bev;
   if (b->connecting)
     return;                   /* libevent's own trigger, nothing is written */
-  shutwrite(b);
+  if (!b->flushing)
+    shutwrite(b);
   if (b->write)
     levL_protect(&b->o, calldata, &uv, NULL);
   if (b->o.base && b->flushing && unsent(b) == 0)
@@ -276,7 +280,8 @@ static int callevent (lua_State *L) {
 /* From here on nothing but sending the rest is left; a peer that takes none
    of it for that long ends it too. */
 static void flush (lev_Bufferevent *b, const struct timeval *stall) {
-  b->flushing = true;
+  b->flushing = b->shutwrite = true;
+  b->read = b->write = b->event = false;
   b->full = false;
   b->later = 0;
   bufferevent_disable(b->bev, EV_READ);
@@ -311,7 +316,8 @@ static void onevent (struct bufferevent *bev, short what, void *arg) {
   b->connecting = false;
   if (connected) {
     unpark(b);
-    shutwrite(b);
+    if (!b->flushing)
+      shutwrite(b);
   }
   b->inconnected = connected;
   if (b->flushing && connected && unsent(b) == 0)
@@ -322,9 +328,9 @@ static void onevent (struct bufferevent *bev, short what, void *arg) {
     levL_protect(&b->o, callevent, &h, NULL);
   else if (!connected)
     closeitself(b, what);
-  b->inconnected = false;
   if (b->o.base)
-    levL_rest(&b->o);
+    levL_rest(&b->o);         /* libevent's own waiting for writing ends now */
+  b->inconnected = false;
 }
 
 /* ====} */
@@ -338,12 +344,11 @@ void levL_nodelay (int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-static lev_Bufferevent *newbev (lua_State *L, int base, int fd, int options) {
+static lev_Bufferevent *newbev (lua_State *L, int base, int fd) {
   lev_Base *owner = lua_touserdata(L, base);
   lev_Bufferevent *b = levL_newobject(L, base, &kind, sizeof(*b),
                                       NUSERVALUES);
-  b->deferred = (options & BEV_OPT_DEFER_CALLBACKS) != 0;
-  b->bev = bufferevent_socket_new(owner->event_base, fd, options);
+  b->bev = bufferevent_socket_new(owner->event_base, fd, 0);
   if (b->bev == NULL)
     levL_nomemory(L);
   bufferevent_setcb(b->bev, onread, onwrite, onevent, b);
@@ -356,7 +361,7 @@ static lev_Bufferevent *newbev (lua_State *L, int base, int fd, int options) {
 /* Pushes a bufferevent that owns 'fd', of the base at 'base'; on an error fd
    is still the caller's. */
 lev_Object *levL_newbufferevent (lua_State *L, int base, int fd) {
-  lev_Bufferevent *b = newbev(L, base, fd, 0);
+  lev_Bufferevent *b = newbev(L, base, fd);
   b->ownfd = true;
   return &b->o;
 }
@@ -402,7 +407,7 @@ static int lev_base_bufferevent (lua_State *L) {
   luaL_argcheck(L, !(options & BEV_OPT_CLOSE_ON_FREE) || fd < 0
                    || lua_type(L, 2) == LUA_TNUMBER, 3,
                 "close_on_free: the object closes its own descriptor");
-  b = newbev(L, 1, fd, options & ~BEV_OPT_CLOSE_ON_FREE);
+  b = newbev(L, 1, fd);
   takefd(L, lua_gettop(L), 2, b, fd);
   return 1;
 }
@@ -419,15 +424,12 @@ static int lev_bufferevent_setcb (lua_State *L) {
   bool event = levL_optcallback(L, 4);
   checkbev(L);
   lua_settop(L, 4);
-  if (b->deferred && (read || write || event))
-    levL_anchor(L, 1, &b->o);
   b->read = read;
   b->write = write;
   b->event = event;
   lua_setiuservalue(L, 1, EVENTCB);
   lua_setiuservalue(L, 1, WRITECB);
   lua_setiuservalue(L, 1, READCB);
-  levL_settle(L, 1, &b->o);
   return 1;
 }
 
@@ -464,13 +466,11 @@ static bool isconnected (int fd) {
 
 /* Hands a descriptor that connects to libevent. Reading waits for the
    connection: a failing connect that is read from is an error first and a
-   connection after it. Connecting needs writing, so that is enabled. */
+   connection after it. */
 static int await (lev_Bufferevent *b, int fd) {
   setfd(b, fd);
-  b->connecting = bufferevent_socket_connect(b->bev, NULL, 0) == 0
-                  && bufferevent_enable(b->bev, EV_WRITE) == 0;
+  b->connecting = bufferevent_socket_connect(b->bev, NULL, 0) == 0;
   refreeze(b);
-  b->later &= ~EV_WRITE;
   return b->connecting ? 0 : errno;
 }
 
@@ -508,12 +508,14 @@ static int lev_bufferevent_connect (lua_State *L) {
   return 1;
 }
 
-/* bufferevent:setfd([fd]) -> bufferevent */
+/* bufferevent:setfd([fd]) -> bufferevent | nil, message, errno */
 static int lev_bufferevent_setfd (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
   int old, fd;
+  int err = 0;
   bool ownold;
   lua_settop(L, 2);
+  luaL_argcheck(L, !lua_rawequal(L, 1, 2), 2, "another descriptor expected");
   fd = optfd(L, 2);
   checkbev(L);                /* again, after getfd */
   luaL_argcheck(L, !b->inconnected, 1,
@@ -525,11 +527,13 @@ static int lev_bufferevent_setfd (lua_State *L) {
   setfd(b, fd);
   takefd(L, 1, 2, b, fd);
   b->connecting = false;
-  if (fd >= 0)
-    unpark(b);
+  if (fd >= 0 && unpark(b) < 0)
+    err = errno;
   if (ownold && old >= 0 && old != fd)
     evutil_closesocket(old);
   levL_settle(L, 1, &b->o);
+  if (err)
+    return levL_refuse(L, err, NULL);
   lua_settop(L, 1);
   return 1;
 }
@@ -547,15 +551,20 @@ static int lev_bufferevent_getfd (lua_State *L) {
 /* bufferevent:detach() -> descriptor, unread | nil, message, errno */
 static int lev_bufferevent_detach (lua_State *L) {
   lev_Bufferevent *b = checkbev(L);
-  int fd = (int)bufferevent_getfd(b->bev);
+  int fd;
   lua_settop(L, 1);
-  if (fd < 0 || b->connecting)
+  if (bufferevent_getfd(b->bev) < 0 || b->connecting)
     return levL_refuse(L, ENOTCONN, NULL);
   if (unsent(b) > 0)
     return levL_refuse(L, EBUSY, "there is unsent output");
-  lua_pushinteger(L, fd);
+  lua_pushnil(L);
   levL_pushdata(L, checkinput, 1, SIZE_MAX);
-  checkbev(L);
+  checkbev(L);                /* again: a finalizer can have run */
+  fd = (int)bufferevent_getfd(b->bev);
+  if (fd < 0 || b->connecting || unsent(b) > 0)
+    return levL_refuse(L, EBUSY, NULL);
+  lua_pushinteger(L, fd);
+  lua_replace(L, 2);
   b->ownfd = false;
   levL_close(L, &kind);
   lua_pop(L, 1);
@@ -689,8 +698,10 @@ static int lev_bufferevent_shutdown (lua_State *L) {
     int err;
     b->shutwrite = true;
     err = shutwrite(b);       /* now, or when the output is sent */
-    if (err)
+    if (err) {
+      b->shutwrite = b->isshut = false;
       return levL_refuse(L, err, NULL);
+    }
   }
   lua_settop(L, 1);
   return 1;
@@ -811,7 +822,6 @@ static int lev_bufferevent_close_after_flush (lua_State *L) {
     return levL_close(L, &kind);
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
-  b->read = b->write = b->event = false;
   for (int uv = READCB; uv <= EVENTCB; uv++) {
     lua_pushnil(L);
     lua_setiuservalue(L, 1, uv);
@@ -822,8 +832,8 @@ static int lev_bufferevent_close_after_flush (lua_State *L) {
 }
 
 static int lev_bufferevent__tostring (lua_State *L) {
-  lev_Object *o = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
-  return levL_tostring(L, LEV_BUFFEREVENT, o->base != NULL);
+  lev_Bufferevent *b = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
+  return levL_tostring(L, LEV_BUFFEREVENT, b->o.base && !b->flushing);
 }
 
 /* ====} */

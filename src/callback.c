@@ -64,15 +64,10 @@ static void fail (lua_State *L, lev_Base *base, int object) {
   }
 }
 
-/* Not even a stack for the callback: whoever runs the loop is told. */
-static void nomemory (lev_Base *base) {
-  if (base->looping) {
-    base->failed = base->nomemory = true;
-    event_base_loopbreak(base->event_base);
-  }
-}
+/* The thread of a base is idle or in a C function whenever libevent calls, so
+   that it has room for LUA_MINSTACK values.
 
-/* Calls f(object, call) for libevent: finding the object, pushing what the
+   Calls f(object, call) for libevent: finding the object, pushing what the
    script is told and calling it all happen inside a protected call. On an
    error 'undo', if any, ends what f had begun before anyone hears of it.
    False if the object is gone or f failed. */
@@ -82,9 +77,8 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
   lua_State *L = base->L;
   int top = lua_gettop(L);
   bool ok = false;
-  if (!lua_checkstack(L, LUA_MINSTACK))
-    nomemory(base);
-  else if (levL_find(L, o)) {                     /* top+1: object */
+  base->calls++;
+  if (levL_find(L, o)) {                          /* top+1: object */
     lua_pushcfunction(L, traceback);              /* top+2 */
     lua_pushcfunction(L, f);
     lua_pushvalue(L, top + 1);
@@ -102,5 +96,7 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
   lua_settop(L, top);
   levL_own(base);             /* f may have forked */
   levL_freshen(base);
+  if (--base->calls == 0 && base->closing && !base->looping)
+    levL_freebase(L, base);   /* closed in the host's loop */
   return ok;
 }

@@ -19,6 +19,9 @@ typedef struct lev_Event {
   lev_Object o;
   struct event ev;
   bool signals;               /* has taken the process's signals */
+  bool again;                 /* during event_reinit: is to be added again... */
+  bool timed;                 /* ...with a timeout... */
+  struct timeval left;        /* ...of this, from now on */
 } lev_Event;
 
 #define IO (EV_READ | EV_WRITE | EV_CLOSED)
@@ -64,13 +67,45 @@ static void dropsignals (lev_Event *e) {
   e->signals = false;
 }
 
+/* A signal event that is deleted between two calls for one signal keeps a
+   pointer into the stack of libevent's loop, and the next event_del would
+   write through it. */
+static void delevent (lev_Event *e) {
+  event_del(&e->ev);
+  if (e->ev.ev_events & EV_SIGNAL) {
+    e->ev.ev_.ev_signal.ev_ncalls = 0;
+    e->ev.ev_.ev_signal.ev_pncalls = NULL;
+  }
+}
+
 static void freeevent (lev_Object *o) {
   lev_Event *e = (lev_Event *)o;
-  event_del(&e->ev);
+  delevent(e);
   dropsignals(e);
 }
 
-static const lev_Kind kind = {LEV_EVENT, isactive, freeevent};
+/* A signal event is deleted while event_reinit works, and added again with
+   what is left of its timeout. */
+static void reinitevent (lev_Object *o, bool done) {
+  lev_Event *e = (lev_Event *)o;
+  struct timeval now;
+  if (!done) {
+    e->again = e->signals && isadded(e);
+    if (!e->again)
+      return;
+    e->timed = event_pending(&e->ev, EV_TIMEOUT, &e->left) != 0;
+    event_base_gettimeofday_cached(e->o.base->event_base, &now);
+    if (e->timed)
+      evutil_timersub(&e->left, &now, &e->left);
+    if (e->timed && e->left.tv_sec < 0)
+      evutil_timerclear(&e->left);
+    delevent(e);
+  }
+  else if (e->again)
+    event_add(&e->ev, e->timed ? &e->left : NULL);
+}
+
+static const lev_Kind kind = {LEV_EVENT, isactive, freeevent, reinitevent};
 
 static lev_Event *checkevent (lua_State *L) {
   return levL_checkopen(L, 1, &kind);
@@ -93,6 +128,8 @@ static int callevent (lua_State *L) {
 static void onevent (evutil_socket_t fd, short what, void *arg) {
   lev_Event *e = arg;
   (void)fd;
+  if (e->o.base == NULL)
+    return;                   /* closed between two calls for one signal */
   if (!isadded(e))
     dropsignals(e);           /* a signal event ends with its timeout */
   levL_protect(&e->o, callevent, &what, NULL);
@@ -279,7 +316,7 @@ static void forgetinterval (lev_Event *e) {
 /* event:del() -> event */
 static int lev_event_del (lua_State *L) {
   lev_Event *e = checkevent(L);
-  event_del(&e->ev);
+  delevent(e);
   forgetinterval(e);
   dropsignals(e);
   levL_settle(L, 1, &e->o);
@@ -302,7 +339,10 @@ static int lev_event_active (lua_State *L) {
   lev_Event *e = checkevent(L);
   int what = lua_isnoneornil(L, 2) ? 0 : levL_checkwords(L, 2, whatwords);
   levL_anchor(L, 1, &e->o);
-  event_active(&e->ev, what, 1);
+  if ((e->ev.ev_events & EV_SIGNAL) && e->ev.ev_.ev_signal.ev_pncalls)
+    ++*e->ev.ev_.ev_signal.ev_pncalls;  /* it runs: event_active would keep */
+  else                                  /* event_del from ending that */
+    event_active(&e->ev, what, 1);
   lua_settop(L, 1);
   return 1;
 }

@@ -52,6 +52,7 @@ typedef struct lev_Kind {
   const char *tname;                        /* its metatable's name */
   bool (*active) (const lev_Object *o);     /* may libevent still call it? */
   void (*free) (lev_Object *o);             /* frees what libevent holds */
+  void (*reinit) (lev_Object *o, bool done);  /* around event_reinit, or NULL */
 } lev_Kind;
 
 /* What every object that lives on a base begins with. */
@@ -69,10 +70,10 @@ struct lev_Base {
   struct event exit;          /* the timer of loopexit(seconds) */
   unsigned forks;             /* levL_forks() when the back end was made */
   bool owned;                 /* false: the host frees event_base */
+  int calls;                  /* callbacks that run: nested, one each */
   bool looping;               /* a loop of ours is on the C stack */
   bool closing;               /* closed in its own loop: freed at its end */
   bool failed;                /* LEV_UVERROR waits for the loop's end */
-  bool nomemory;              /* a callback had no memory to run in */
 };
 
 /* {==== values.c: Lua values from and to libevent's ==== */
@@ -107,7 +108,6 @@ int levL_nomemory (lua_State *L);
 void levL_openprocess (void);
 const char *const *levL_methods (void);
 unsigned levL_forks (void);
-bool levL_isclone (void);
 bool levL_takesignals (const lev_Base *base);
 void levL_dropsignals (const lev_Base *base);
 
@@ -115,8 +115,10 @@ void levL_dropsignals (const lev_Base *base);
 
 /* {==== object.c: the life of the objects ==== */
 
+int levL_reinit (lev_Base *base);
 void levL_own (lev_Base *base);
 void levL_freshen (lev_Base *base);
+void levL_freebase (lua_State *L, lev_Base *base);
 lev_Base *levL_checkbase (lua_State *L, int arg);
 void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
                       size_t size, int nuv);

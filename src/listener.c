@@ -25,13 +25,18 @@ typedef struct lev_Listener {
   struct evconnlistener *listener;
   struct event retry;         /* ends a pause */
   bool enabled;               /* by the script: a pause does not count */
+  unsigned accepted;          /* connections so far */
   bool starved;               /* the lack of descriptors has been told */
   pid_t pid;                  /* who bound a unix socket, and removes it: */
   dev_t dev;                  /* ...this file... */
   ino_t ino;                  /* ...and no other one of its name */
 } lev_Listener;
 
+static const struct timeval atonce = {0, 0};
 static const struct timeval starvedpause = {0, 100000};
+
+/* Connections after which others have their turn. */
+#define TURN 64
 
 static const lev_Word optionwords[] = {
   {"leave_sockets_blocking", LEV_OPT_LEAVE_SOCKETS_BLOCKING},
@@ -113,7 +118,7 @@ static void freelistener (lev_Object *o) {
   l->listener = NULL;
 }
 
-static const lev_Kind kind = {LEV_LISTENER, isactive, freelistener};
+static const lev_Kind kind = {LEV_LISTENER, isactive, freelistener, NULL};
 
 static lev_Listener *checklistener (lua_State *L) {
   return levL_checkopen(L, 1, &kind);
@@ -123,8 +128,8 @@ static lev_Listener *checklistener (lua_State *L) {
 
 /* {==== From libevent to Lua ==== */
 
-/* libevent accepts until nothing is left and heeds no loopbreak, no error:
-   only a disabled listener stops. The timer enables it again in the next
+/* libevent accepts until nothing is left and heeds no loopbreak, no error, and
+   no other event: only a disabled listener stops. The timer enables it again in the next
    turn, whenever a loop runs that has one. */
 static void pausefor (lev_Listener *l, const struct timeval *tv) {
   evconnlistener_disable(l->listener);
@@ -134,8 +139,8 @@ static void pausefor (lev_Listener *l, const struct timeval *tv) {
 static void onretry (evutil_socket_t fd, short what, void *arg) {
   lev_Listener *l = arg;
   (void)fd; (void)what;
-  if (l->enabled)
-    evconnlistener_enable(l->listener);
+  if (l->enabled && evconnlistener_enable(l->listener) < 0)
+    event_add(&l->retry, &starvedpause);
 }
 
 typedef struct Accepted {
@@ -173,14 +178,14 @@ static void endconnection (void *call) {
 
 static void onaccept (struct evconnlistener *listener, evutil_socket_t fd,
                       struct sockaddr *sa, int len, void *arg) {
-  static const struct timeval atonce = {0, 0};
   lev_Listener *l = arg;
   lev_Base *base = l->o.base;
   Accepted a = {(int)fd, sa, len, NULL};
   (void)listener;
   l->starved = false;
   levL_protect(&l->o, callaccept, &a, endconnection);
-  if (l->o.base && event_base_got_break(base->event_base))
+  if (l->o.base && (++l->accepted % TURN == 0
+                    || event_base_got_break(base->event_base)))
     pausefor(l, &atonce);
 }
 
@@ -192,9 +197,11 @@ static int callerror (lua_State *L) {
   const char *message = evutil_socket_error_to_string(err);
   bool told = l->starved;
   l->starved = true;
-  lua_gc(L, LUA_GCCOLLECT);
-  if (told)
+  if (told) {
+    lua_gc(L, LUA_GCSTEP, 1024);
     return 0;
+  }
+  lua_gc(L, LUA_GCCOLLECT);
   if (lua_getiuservalue(L, 1, ERRORCB) == LUA_TNIL) {
     lua_warning(L, "libevent: a listener pauses: ", 1);
     lua_warning(L, message, 0);
@@ -262,15 +269,16 @@ static void checkplace (lua_State *L, int arg, Place *p, Options *o) {
 
 static struct evconnlistener *newlistener (lev_Base *base, lev_Listener *l,
                                            const Place *p, const Options *o) {
+  unsigned flags = o->flags | LEV_OPT_DISABLED;   /* enabling may fail */
   errno = 0;
   if (p->fd >= 0) {
     evutil_make_socket_nonblocking(p->fd);
-    return evconnlistener_new(base->event_base, onaccept, l, o->flags,
+    return evconnlistener_new(base->event_base, onaccept, l, flags,
                               o->backlog, p->fd);
   }
   if (o->flags & LEV_OPT_REUSEABLE)
     removestale(&p->ss, p->len);
-  return evconnlistener_new_bind(base->event_base, onaccept, l, o->flags,
+  return evconnlistener_new_bind(base->event_base, onaccept, l, flags,
                                  o->backlog, (struct sockaddr *)&p->ss,
                                  (int)p->len);
 }
@@ -304,8 +312,17 @@ static int lev_base_listener (lua_State *L) {
   evconnlistener_set_error_cb(l->listener, onerror);
   levL_nodelay(evconnlistener_get_fd(l->listener));   /* its sockets inherit */
   event_assign(&l->retry, base->event_base, -1, 0, onretry, l);
-  l->enabled = !(o.flags & LEV_OPT_DISABLED);
   levL_adopt(base, &l->o);
+  if (!(o.flags & LEV_OPT_DISABLED)) {
+    l->enabled = evconnlistener_enable(l->listener) == 0;
+    if (!l->enabled) {
+      int err = errno;
+      lua_settop(L, 5);
+      lua_replace(L, 1);
+      levL_close(L, &kind);
+      return levL_refuse(L, err, NULL);
+    }
+  }
   levL_settle(L, 5, &l->o);
   return 1;
 }

@@ -14,14 +14,28 @@
 
 /* {==== What the objects ask of their base ==== */
 
+/* event_reinit, which counts a base's signals once more than there are: so
+   there are none while it works. */
+int levL_reinit (lev_Base *base) {
+  lev_Object *head = &base->objects;
+  int r;
+  base->forks = levL_forks();
+  for (lev_Object *o = head->next; o != head; o = o->next)
+    if (o->kind->reinit)
+      o->kind->reinit(o, false);
+  r = event_reinit(base->event_base);
+  for (lev_Object *o = head->next; o != head; o = o->next)
+    if (o->kind->reinit)
+      o->kind->reinit(o, true);
+  return r;
+}
+
 /* A child process shares its parent's epoll set until event_reinit: an event
    that it deletes, even by collecting garbage, is deleted for the parent. So
    the first touch after a fork makes the back end the child's own. */
 void levL_own (lev_Base *base) {
-  if (base->forks != levL_forks() && base->event_base) {
-    base->forks = levL_forks();
-    event_reinit(base->event_base);
-  }
+  if (base->forks != levL_forks() && base->event_base)
+    levL_reinit(base);
 }
 
 /* libevent counts timeouts from a time that it reads once a turn. After a
@@ -30,6 +44,22 @@ void levL_own (lev_Base *base) {
 void levL_freshen (lev_Base *base) {
   if (base->event_base)
     event_base_update_cache_time(base->event_base);
+}
+
+/* The end of a base, when no callback and no loop of it runs any more. */
+void levL_freebase (lua_State *L, lev_Base *base) {
+  struct event_base *event_base = base->event_base;
+  event_del(&base->exit);
+  base->event_base = NULL;
+  base->closing = false;
+  if (base->owned)
+    event_base_free(event_base);
+  else {                      /* the anchors of lualibevent_pushbase */
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, base);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
+  }
 }
 
 lev_Base *levL_checkbase (lua_State *L, int arg) {
@@ -45,7 +75,7 @@ lev_Base *levL_checkbase (lua_State *L, int arg) {
 /* {==== Types and objects ==== */
 
 /* A metatable whose __index holds the methods alone: no metamethod can be
-   called as one. */
+   called as one, or taken away from a script's reach. */
 void levL_newtype (lua_State *L, const char *tname, const luaL_Reg *methods,
                    const luaL_Reg *metamethods) {
   if (luaL_newmetatable(L, tname)) {
@@ -53,6 +83,8 @@ void levL_newtype (lua_State *L, const char *tname, const luaL_Reg *methods,
     lua_newtable(L);
     luaL_setfuncs(L, methods, 0);
     lua_setfield(L, -2, "__index");
+    lua_pushstring(L, tname);
+    lua_setfield(L, -2, "__metatable");
   }
   lua_pop(L, 1);
 }
@@ -172,7 +204,7 @@ bool levL_find (lua_State *L, const lev_Object *o) {
 /* levL_settle for a callback of libevent's that did not need Lua. */
 void levL_rest (lev_Object *o) {
   lua_State *L = o->base->L;
-  if (!o->anchored || o->kind->active(o) || !lua_checkstack(L, 8))
+  if (!o->anchored || o->kind->active(o))
     return;
   if (levL_find(L, o))
     unanchor(L, lua_gettop(L), o);
@@ -210,7 +242,7 @@ int levL_close (lua_State *L, const lev_Kind *kind) {
 /* The same from a callback of libevent's. */
 void levL_drop (lev_Object *o) {
   lua_State *L = o->base->L;
-  if (o->anchored && lua_checkstack(L, 8)) {
+  if (o->anchored) {
     if (levL_find(L, o))
       unanchor(L, lua_gettop(L), o);
     lua_pop(L, 1);

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <unistd.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -20,11 +19,8 @@ static unsigned forks;             /* forks between the first process and us */
 static const lev_Base *owner;      /* the base that owns signals, or NULL */
 static unsigned nsignals;          /* its added signal events */
 
-static pid_t pid;                  /* the process that 'forks' is right in */
-
 static void onfork (void) {
   forks++;
-  pid = getpid();
 }
 
 static void onsigpipe (int sig) {
@@ -84,7 +80,6 @@ static void setup (void) {
   takestandard();
   stayloaded();
   quietsigpipe();
-  pid = getpid();
   pthread_atfork(NULL, NULL, onfork);
 }
 
@@ -96,11 +91,6 @@ void levL_openprocess (void) {
    end is still the parent's. */
 unsigned levL_forks (void) {
   return forks;
-}
-
-/* Is this a child that the C library was not told of? */
-bool levL_isclone (void) {
-  return pid != getpid();
 }
 
 /* libevent tells only one base of signals and lets a second one take them

@@ -135,8 +135,8 @@ local libevent = {}
 ---@field min_priority? integer
 
 ---@class libevent.BuffereventOptions
---- Joined by "|": "defer_callbacks": callbacks come from a queue, never inside
---- libevent's own reading and writing. "close_on_free": a number is always the
+--- Joined by "|": "defer_callbacks": always so, callbacks come from the loop,
+--- never inside a call of the script's. "close_on_free": a number is always the
 --- bufferevent's to close; raises with an object, which closes its own.
 ---@field flags? string
 
@@ -262,7 +262,7 @@ function Base:set_error_cb(f) end
 
 --- Gives the base a back end of its own, in a process made by fork. Every
 --- other method does so too, and so does the way back from a callback to the
---- loop; only this one tells of a failure. Elsewhere it does nothing.
+--- loop; only this one tells of a failure.
 ---
 --- C: `event_reinit`
 ---@return libevent.Base|nil base
@@ -590,9 +590,9 @@ function Buffer:search_eol(style, from) end
 
 --- Takes a line and its end from the start; returns the line alone, or nil if
 --- its end has not come yet. A line of more than `max` bytes, ended or not, is
---- nil and "line too long", and stays: without `max` a peer that never ends its
---- line fills the memory. With "any" a "\r\n" that comes in two pieces can be
---- two ends.
+--- nil and "line too long", and stays: close the connection then. Without `max`
+--- a peer that never ends its line fills the memory. With "any" a "\r\n" that
+--- comes in two pieces can be two ends.
 ---
 --- C: `evbuffer_readln`
 ---@param style? libevent.eol "crlf" if nil
@@ -705,7 +705,9 @@ function Bufferevent:connect(address) end
 ---
 --- C: `bufferevent_setfd`
 ---@param fd? libevent.descriptor
----@return libevent.Bufferevent bev
+---@return libevent.Bufferevent|nil bev
+---@return string? message
+---@return integer? errno
 function Bufferevent:setfd(fd) end
 
 --- The descriptor; nil if there is none.
@@ -878,10 +880,11 @@ function Bufferevent:base() end
 ---@return libevent.Bufferevent bev
 function Bufferevent:close() end
 
---- Sends what is in the output, then closes. Reading ends now and no callback
---- is called any more. A peer that takes nothing for some seconds loses the
---- rest. Where data of the peer's is unread, TCP would throw away what is still
---- on its way: it is read, for nobody, until the peer closes or for that time.
+--- Sends what is in the output, then closes. To the script it is closed now: no
+--- callback is called any more. A peer that takes nothing for some seconds
+--- loses the rest. Where data of the peer's is unread, TCP would throw away
+--- what is still on its way: it is read, for nobody, until the peer closes or
+--- for that time.
 ---
 --- C: none
 ---@param seconds? libevent.seconds 30 if nil; 0 closes at once
@@ -899,7 +902,7 @@ local Listener = {}
 ---
 --- The callback gets each connection as a bufferevent, not yet reading, and
 --- the peer's address. One that is neither enabled for reading, written to nor
---- kept is closed.
+--- kept is closed when it is collected.
 ---
 --- Without descriptors for another connection the listener pauses for 0.1
 --- seconds at a time, and tells so once: see `set_error_cb`.
