@@ -235,7 +235,23 @@ describe("A loop", function()
     outer:dispatch()
   end)
 
-  it("cannot be nested until the C stack is full", function()
+  it("cannot be nested until the C stack is full, however deep each is",
+  function()
+    local function deep(n, f)
+      if n == 0 then return f() end
+      ("x"):gsub("x", function() deep(n - 1, f) end)
+    end
+    local function nest()
+      local base = libevent.base()
+      base:timer(function() deep(150, nest) end):add(0)
+      base:dispatch()
+    end
+    local ok, message = pcall(nest)
+    assert.is_false(ok)
+    assert.truthy(message:find "too many loops" or message:find "C stack")
+  end)
+
+  it("cannot be nested for ever", function()
     local deepest = 0
     local function nest(depth)
       local base = libevent.base()
@@ -354,6 +370,16 @@ describe("After a fork", function()
                          collectgarbage() os.exit(true, false)]],
     ["exits and closes the state"] = "os.exit(true, true)",
     ["deletes one event"] = "client:close() os.exit(true, false)",
+    ["hears of signals on another base"] = [[signal:close()
+      local other = libevent.base()
+      other:signal("USR2", function() other:loopexit() end):add()
+      other:timer(function()
+        base:loop "nonblock"
+        os.execute("kill -USR2 " .. require "posix.unistd".getpid())
+      end):add(0)
+      other:loopexit(2)
+      other:dispatch()
+      os.exit(true, true)]],
     ["runs a base made its own"] = [[base:reinit()
       base:timer(function() base:loopexit() end):add(0)
       base:dispatch() os.exit(true, true)]],

@@ -1368,3 +1368,27 @@ describe("a bufferevent", function()
     end)
   end)
 end)
+
+describe("a bufferevent that was connected and does nothing", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("is collected when nobody holds it", function()
+    local base = t.base()
+    local weak = setmetatable({}, {__mode = "k"})
+    local held
+    local listener = assert(base:listener("127.0.0.1:0", function(l, conn)
+      held = conn
+      l:close()
+    end))
+    do
+      local client = base:bufferevent():setcb(nil, nil, t.expect())
+      assert(client:connect(listener:sockname()))
+      weak[client] = true
+    end
+    t.run(base)
+    collectgarbage() collectgarbage()
+    assert.is_nil(next(weak))
+    held:close()
+  end)
+end)

@@ -204,6 +204,28 @@ describe("In a host program that runs its own loop", function()
     assert.is_true(ok)
   end)
 
+  it("a base closed and forgotten in its callback ends after it", function()
+    local text, ok = host [[
+      base:timer(function(timer)
+        timer:base():close()
+        base = nil
+        coroutine.wrap(function() collectgarbage() collectgarbage() end)()
+        for _ = 1, 200 do coroutine.create(print) end
+        print(timer)
+      end):add(0.005)
+      base = nil
+    ]]
+    assert.equal("same 1\nlibevent.Event (closed)\n" .. ending, text)
+    assert.is_true(ok)
+  end)
+
+  it("a callback cannot run the host's loop again", function()
+    local text = host [[
+      base:timer(function() print(pcall(base.dispatch, base)) end):add(0)
+    ]]
+    assert.truthy(text:find "false\tthe loop of this base runs already", text)
+  end)
+
   it("an error after closing the base is warned of", function()
     local text, ok = host [[
       warn "@on"

@@ -814,3 +814,38 @@ describe("once", function()
     assert.equal(0, base:num_events())
   end)
 end)
+
+describe("a signal that came twice before the loop", function()
+  before_each(start)
+  after_each(finish)
+
+  local function twice(f)
+    local event = base:signal("USR1", f):add()
+    local pid = io.open "/proc/self/stat":read "n"
+    for _ = 1, 2 do os.execute("kill -USR1 " .. pid) end
+    t.runfor(base, 0.02)
+    event:close()
+  end
+
+  for _, stop in ipairs {"close", "del"} do
+    it("calls once if its event ends in between: " .. stop, function()
+      twice(t.expect(function(event) event[stop](event) end))
+    end)
+  end
+
+  it("calls no closed event, although it was made active first", function()
+    twice(t.expect(function(event)
+      event:active "signal"
+      event:close()
+    end))
+  end)
+
+  it("calls once more for an event that is made active", function()
+    local n = 0
+    twice(function(event)
+      n = n + 1
+      if n == 1 then event:active "signal" end
+    end)
+    assert.equal(3, n)
+  end)
+end)

@@ -643,3 +643,23 @@ describe("a listener", function()
     end)
   end)
 end)
+
+describe("a listener whose callback connects again", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("leaves all others their turn", function()
+    local base = t.base()
+    local n = 0
+    local listener = assert(base:listener("127.0.0.1:0", function(l, conn)
+      n = n + 1
+      conn:close()
+      base:bufferevent():connect(l:sockname())
+    end))
+    base:bufferevent():connect(listener:sockname())
+    base:timer(t.expect(function() base:loopbreak() end)):add(0.02)
+    t.run(base)
+    assert.is_true(n > 1 and n < 20000)
+    base:close()
+  end)
+end)

@@ -164,7 +164,6 @@ static lev_Base *newbase (lua_State *L) {
 static void openbase (lev_Base *base, struct event_base *event_base) {
   base->event_base = event_base;
   event_assign(&base->exit, event_base, -1, 0, onloopexit, base);
-  event_priority_set(&base->exit, 0);
 }
 
 /* A base of the host's can run at any time: it is anchored until it is

@@ -373,7 +373,8 @@ static int optfd (lua_State *L, int arg) {
   if (lua_isnoneornil(L, arg))
     return -1;
   fd = levL_checkfd(L, arg);
-  luaL_argcheck(L, fstat(fd, &st) == 0 && !S_ISREG(st.st_mode), arg,
+  luaL_argcheck(L, fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)
+                   && !S_ISDIR(st.st_mode), arg,
                 "a file on disk is always ready: nothing to wait for");
   return fd;
 }
