@@ -10,8 +10,7 @@ description = {
   summary = "libevent 2.1: events, timers, signals, sockets for Lua 5.4",
   detailed = [[
 libevent's objects (event_base, event, evbuffer, bufferevent, evconnlistener)
-as userdata with Lua callbacks, driven by the C reactor: an event loop that
-never crashes, never leaks and runs at the speed of C.]],
+as userdata with Lua callbacks, driven by libevent's reactor in C.]],
   license = "MIT",
   labels = {"network", "events", "sockets", "async"},
 }
@@ -49,5 +48,5 @@ build = {
       libraries = {"event_core", "pthread"},
     },
   },
-  copy_directories = {"examples"},
+  copy_directories = {"doc", "examples"},
 }
