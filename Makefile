@@ -84,7 +84,7 @@ valgrind:
 	@$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) valgrind -q --leak-check=full \
 	  --errors-for-leak-kinds=definite --show-leak-kinds=definite \
 	  --error-exitcode=9 --trace-children=yes \
-	  --trace-children-skip='*/nc*,*/socat,*/load,*/make,*/perl' \
+	  --trace-children-skip='*/nc*,*/socat,*/load,*/make,*/perl,*/env' \
 	  $(LUA) $$(command -v $(BUSTED)) $(SPECS)
 
 # A million connections and a million timers, and what they leave behind.
