@@ -238,7 +238,7 @@ describe("In a host program that runs its own loop", function()
 
   it("closing the base in a callback leaves the host's loop alone", function()
     local text, ok = host [[
-      base:timer(print, "persist"):add(0.02)
+      base:timer(print, "persist"):add(20)
       local listener = base:listener("127.0.0.1:0", print)
       base:timer(function(timer)
         base:close()
