@@ -15,7 +15,6 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_struct.h>
@@ -572,26 +571,16 @@ static int lev_bufferevent_detach (lua_State *L) {
   return 2;
 }
 
-typedef int (*getname) (int fd, struct sockaddr *sa, socklen_t *len);
-
-static int pushname (lua_State *L, getname get) {
-  lev_Bufferevent *b = checkbev(L);
-  struct sockaddr_storage ss;
-  socklen_t len = sizeof(ss);
-  if (get((int)bufferevent_getfd(b->bev), (struct sockaddr *)&ss, &len) < 0)
-    return levL_refuse(L, errno == EBADF ? ENOTCONN : errno, NULL);
-  levL_pushaddress(L, (struct sockaddr *)&ss, len);
-  return 1;
-}
-
 /* bufferevent:peername() -> address | nil, message, errno */
 static int lev_bufferevent_peername (lua_State *L) {
-  return pushname(L, getpeername);
+  return levL_pushname(L, (int)bufferevent_getfd(checkbev(L)->bev),
+                       getpeername);
 }
 
 /* bufferevent:sockname() -> address | nil, message, errno */
 static int lev_bufferevent_sockname (lua_State *L) {
-  return pushname(L, getsockname);
+  return levL_pushname(L, (int)bufferevent_getfd(checkbev(L)->bev),
+                       getsockname);
 }
 
 /* ====} */

@@ -64,13 +64,11 @@ static void fail (lua_State *L, lev_Base *base, int object) {
   }
 }
 
-/* The thread of a base is idle or in a C function whenever libevent calls, so
-   that it has room for LUA_MINSTACK values.
-
-   Calls f(object, call) for libevent: finding the object, pushing what the
+/* Calls f(object, call) for libevent: finding the object, pushing what the
    script is told and calling it all happen inside a protected call. On an
    error 'undo', if any, ends what f had begun before anyone hears of it.
-   False if the object is gone or f failed. */
+   False if the object is gone or f failed. The thread of a base is idle or in
+   a C function whenever libevent calls: it has room for LUA_MINSTACK values. */
 bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
                    void (*undo) (void *call)) {
   lev_Base *base = o->base;

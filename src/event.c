@@ -8,7 +8,6 @@
 #include "lev.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -150,11 +149,6 @@ static lev_Event *newevent (lua_State *L, lev_Base *base, int fd, short what,
   return e;
 }
 
-static void checkcallback (lua_State *L, int arg) {
-  if (!levL_optcallback(L, arg))
-    levL_expected(L, arg, arg, "function");
-}
-
 static void checkfeature (lua_State *L, lev_Base *base, bool wanted,
                           int feature, const char *word) {
   if (wanted && !(event_base_get_features(base->event_base) & feature))
@@ -173,7 +167,7 @@ static lev_Event *pushevent (lua_State *L) {
   luaL_argcheck(L, what & IO, 3, "one of read, write, closed expected");
   checkfeature(L, base, what & EV_ET, EV_FEATURE_ET, "et");
   checkfeature(L, base, what & EV_CLOSED, EV_FEATURE_EARLY_CLOSE, "closed");
-  checkcallback(L, 4);
+  levL_checkcallback(L, 4);
   e = newevent(L, base, fd, what, 4);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, DESCRIPTOR);     /* an object keeps its fd open */
@@ -190,7 +184,7 @@ static int lev_base_event (lua_State *L) {
 static int lev_base_timer (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
   int what = 0;
-  checkcallback(L, 2);
+  levL_checkcallback(L, 2);
   if (!lua_isnoneornil(L, 3))
     what = levL_checkwords(L, 3, timerwords);
   newevent(L, base, -1, (short)(what | EV_TIMEOUT), 2);
@@ -201,7 +195,7 @@ static int lev_base_timer (lua_State *L) {
 static int lev_base_signal (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
   int sig = levL_checksignal(L, 2);
-  checkcallback(L, 3);
+  levL_checkcallback(L, 3);
   newevent(L, base, sig, EV_SIGNAL | EV_PERSIST, 3);
   return 1;
 }
@@ -209,7 +203,7 @@ static int lev_base_signal (lua_State *L) {
 /* base:user(cb) -> event */
 static int lev_base_user (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
-  checkcallback(L, 2);
+  levL_checkcallback(L, 2);
   newevent(L, base, -1, 0, 2);
   return 1;
 }
@@ -289,7 +283,7 @@ static int lev_base_once (lua_State *L) {
   lua_settop(L, 4);
   if (lua_isnil(L, 2)) {      /* no descriptor: a timer */
     levL_checkwords(L, 3, timerwords + 1);
-    checkcallback(L, 4);
+    levL_checkcallback(L, 4);
     if (timeout == NULL)
       levL_expected(L, 5, 5, "seconds");
     e = newevent(L, base, -1, EV_TIMEOUT, 4);
@@ -427,7 +421,7 @@ static int lev_event_callback (lua_State *L) {
 /* event:set_callback(cb) -> event */
 static int lev_event_set_callback (lua_State *L) {
   checkevent(L);
-  checkcallback(L, 2);
+  levL_checkcallback(L, 2);
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, CALLBACK);
   return 1;

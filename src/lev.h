@@ -94,7 +94,10 @@ socklen_t levL_checkaddress (lua_State *L, int arg,
                              struct sockaddr_storage *ss);
 void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
                        socklen_t len);
+typedef int (*lev_Getname) (int fd, struct sockaddr *sa, socklen_t *len);
+int levL_pushname (lua_State *L, int fd, lev_Getname get);
 bool levL_optcallback (lua_State *L, int arg);
+void levL_checkcallback (lua_State *L, int arg);
 void levL_checkoptions (lua_State *L, int arg, const char *const names[]);
 bool levL_option (lua_State *L, int arg, const char *name);
 int levL_expected (lua_State *L, int idx, int arg, const char *what);

@@ -129,8 +129,8 @@ static lev_Listener *checklistener (lua_State *L) {
 /* {==== From libevent to Lua ==== */
 
 /* libevent accepts until nothing is left and heeds no loopbreak, no error, and
-   no other event: only a disabled listener stops. The timer enables it again in the next
-   turn, whenever a loop runs that has one. */
+   no other event: only a disabled listener stops. The timer enables it again
+   in the next turn, whenever a loop runs that has one. */
 static void pausefor (lev_Listener *l, const struct timeval *tv) {
   evconnlistener_disable(l->listener);
   event_add(&l->retry, tv);
@@ -290,8 +290,7 @@ static int lev_base_listener (lua_State *L) {
   Options o;
   Place place;
   lev_Listener *l;
-  if (!levL_optcallback(L, 3))
-    levL_expected(L, 3, 3, "function");
+  levL_checkcallback(L, 3);
   lua_settop(L, 4);
   o = checkoptions(L, 4);
   checkplace(L, 2, &place, &o);
@@ -364,8 +363,7 @@ static int lev_listener_enabled (lua_State *L) {
 /* listener:set_cb(cb) -> listener */
 static int lev_listener_set_cb (lua_State *L) {
   checklistener(L);
-  if (!levL_optcallback(L, 2))
-    levL_expected(L, 2, 2, "function");
+  levL_checkcallback(L, 2);
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, ACCEPTCB);
   return 1;
@@ -388,13 +386,8 @@ static int lev_listener_fd (lua_State *L) {
 
 /* listener:sockname() -> address | nil, message, errno */
 static int lev_listener_sockname (lua_State *L) {
-  struct sockaddr_storage ss;
-  socklen_t len = sizeof(ss);
-  if (getsockname(evconnlistener_get_fd(checklistener(L)->listener),
-                  (struct sockaddr *)&ss, &len) < 0)
-    return levL_refuse(L, errno, NULL);
-  levL_pushaddress(L, (struct sockaddr *)&ss, len);
-  return 1;
+  return levL_pushname(L, evconnlistener_get_fd(checklistener(L)->listener),
+                       getsockname);
 }
 
 /* listener:base() -> base */

@@ -392,6 +392,18 @@ void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
     lua_pushfstring(L, "family %d", (int)sa->sa_family);
 }
 
+/* What getsockname or getpeername say of 'fd'. */
+int levL_pushname (lua_State *L, int fd, lev_Getname get) {
+  struct sockaddr_storage ss;
+  socklen_t len = sizeof(ss);
+  if (fd < 0)
+    return levL_refuse(L, ENOTCONN, NULL);
+  if (get(fd, (struct sockaddr *)&ss, &len) < 0)
+    return levL_refuse(L, errno, NULL);
+  levL_pushaddress(L, (struct sockaddr *)&ss, len);
+  return 1;
+}
+
 /* ====} */
 
 /* {==== Callbacks and options ==== */
@@ -406,6 +418,11 @@ bool levL_optcallback (lua_State *L, int arg) {
     lua_pop(L, 1);
   }
   return true;
+}
+
+void levL_checkcallback (lua_State *L, int arg) {
+  if (!levL_optcallback(L, arg))
+    levL_expected(L, arg, arg, "function");
 }
 
 /* A table, or nothing, whose keys are all in 'names'. */
