@@ -59,7 +59,7 @@ $(CORE): $(OBJECTS)
 	$(CC) $(SHARED) $(SANFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(EVENT_LIBS) \
 	  -lpthread
 
-$(BUILD)/%.o: src/%.c src/lev.h | $(BUILD)
+$(BUILD)/%.o: src/%.c $(wildcard src/*.h) | $(BUILD)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 $(BUILD):

@@ -143,7 +143,7 @@ local function tables()
     for array, body in source:gmatch(pattern) do
       local class = classof(source, array)
       local t = {file = file, class = class, names = {}, comments = {}}
-      for name, cname in body:gmatch '{"([%w_]+)", ([%w_]+)}' do
+      for name, cname in body:gmatch '{"([%w_]+)",%s+([%w_]+)}' do
         t.names[#t.names + 1] = name
         t.comments[name] = commentof(source, cname)
       end

@@ -188,15 +188,29 @@ void levL_pushdata (lua_State *L, lev_Get get, int arg, size_t n) {
 
 /* {==== In and out ==== */
 
-/* libevent.buffer([data]) -> buffer */
-static int lev_buffer_new (lua_State *L) {
+/* Pushes an empty buffer of the script's own. */
+struct evbuffer *levL_newbuffer (lua_State *L) {
   lev_Buffer *b = lua_newuserdatauv(L, sizeof(*b), 1);
-  int last = lua_isnoneornil(L, 1) || lua_gettop(L) == 1 ? 0 : 1;
   memset(b, 0, sizeof(*b));
   luaL_setmetatable(L, LEV_BUFFER);
-  levL_checkdata(L, 1, last);
   b->buf = evbuffer_new();
-  if (b->buf == NULL || !levL_adddata(L, 1, last, b->buf))
+  if (b->buf == NULL)
+    levL_nomemory(L);
+  return b->buf;
+}
+
+/* The one at 'idx'; NULL if it is closed, or there is none. */
+struct evbuffer *levL_tobuffer (lua_State *L, int idx) {
+  lev_Buffer *b = luaL_testudata(L, idx, LEV_BUFFER);
+  return b ? b->buf : NULL;
+}
+
+/* libevent.buffer([data]) -> buffer */
+static int lev_buffer_new (lua_State *L) {
+  int last = lua_isnoneornil(L, 1) ? 0 : 1;
+  struct evbuffer *buf = levL_newbuffer(L);
+  levL_checkdata(L, 1, last);
+  if (!levL_adddata(L, 1, last, buf))
     return levL_nomemory(L);
   return 1;
 }

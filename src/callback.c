@@ -86,8 +86,7 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
       undo(call);
     if (!ok)
       fail(L, base, top + 1);
-    if (o->base)
-      levL_settle(L, top + 1, o);
+    levL_settle(L, top + 1, o);
   }
   else if (undo)
     undo(call);

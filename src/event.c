@@ -104,7 +104,7 @@ static void reinitevent (lev_Object *o, bool done) {
     event_add(&e->ev, e->timed ? &e->left : NULL);
 }
 
-static const lev_Kind kind = {LEV_EVENT, isactive, freeevent, reinitevent};
+static const lev_Kind kind = {LEV_EVENT, isactive, freeevent, reinitevent, NULL};
 
 static lev_Event *checkevent (lua_State *L) {
   return levL_checkopen(L, 1, &kind);

@@ -30,6 +30,7 @@
 #define LEV_BUFFER "libevent.Buffer"
 #define LEV_BUFFEREVENT "libevent.Bufferevent"
 #define LEV_LISTENER "libevent.Listener"
+#define LEV_RATELIMITGROUP "libevent.RateLimitGroup"
 
 /* The first user value of an object is its base. */
 #define LEV_UVBASE 1
@@ -46,13 +47,17 @@ enum { LEV_UVANCHORS = 1,     /* struct address -> object */
 typedef struct lev_Base lev_Base;
 typedef struct lev_Object lev_Object;
 
-/* What the life of an object needs to know of its type. C only: neither
-   function may touch Lua. */
+typedef void (*lev_Visit) (lua_State *L, int idx, lev_Object *o);
+typedef void (*lev_Each) (lua_State *L, int idx, lev_Visit visit);
+
+/* What the life of an object needs to know of its type. C only, but for
+   'each': none of the others may touch Lua. */
 typedef struct lev_Kind {
   const char *tname;                        /* its metatable's name */
   bool (*active) (const lev_Object *o);     /* may libevent still call it? */
   void (*free) (lev_Object *o);             /* frees what libevent holds */
   void (*reinit) (lev_Object *o, bool done);  /* around event_reinit, or NULL */
+  lev_Each each;              /* what is anchored with it, itself too, or NULL */
 } lev_Kind;
 
 /* What every object that lives on a base begins with. */
@@ -155,6 +160,8 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
 /* gives the buffer of an argument, which must be open */
 typedef struct evbuffer *(*lev_Get) (lua_State *L, int arg);
 
+struct evbuffer *levL_newbuffer (lua_State *L);
+struct evbuffer *levL_tobuffer (lua_State *L, int idx);
 void levL_checkdata (lua_State *L, int first, int last);
 bool levL_adddata (lua_State *L, int first, int last, struct evbuffer *to);
 void levL_pushdata (lua_State *L, lev_Get get, int arg, size_t n);

@@ -118,7 +118,8 @@ static void freelistener (lev_Object *o) {
   l->listener = NULL;
 }
 
-static const lev_Kind kind = {LEV_LISTENER, isactive, freelistener, NULL};
+static const lev_Kind kind = {LEV_LISTENER, isactive, freelistener, NULL,
+                              NULL};
 
 static lev_Listener *checklistener (lua_State *L) {
   return levL_checkopen(L, 1, &kind);

@@ -52,8 +52,11 @@ void levL_freebase (lua_State *L, lev_Base *base) {
   event_del(&base->exit);
   base->event_base = NULL;
   base->closing = false;
-  if (base->owned)
+  if (base->owned) {
+    /* what bufferevents have deferred would keep their memory for ever */
+    event_base_loop(event_base, EVLOOP_NONBLOCK);
     event_base_free(event_base);
+  }
   else {                      /* the anchors of lualibevent_pushbase */
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, base);
@@ -153,19 +156,27 @@ int levL_getbase (lua_State *L, const lev_Kind *kind) {
 
 /* {==== Anchors ==== */
 
-/* Pushes the base's table of anchors, given the object at 'idx'. */
-static void pushanchors (lua_State *L, int idx) {
+/* Pushes the base's table of anchors, given the object at 'idx'; nil when the
+   base is closed. */
+static bool pushanchors (lua_State *L, int idx) {
   lua_getiuservalue(L, idx, LEV_UVBASE);
   lua_getiuservalue(L, -1, LEV_UVANCHORS);
   lua_remove(L, -2);
+  return lua_istable(L, -1);
 }
 
-/* Before a call to libevent that may make 'o' active: all that can raise
-   comes first. */
-void levL_anchor (lua_State *L, int idx, lev_Object *o) {
+/* Calls f for the object at 'idx' and all that is anchored together with it. */
+static void visit (lua_State *L, int idx, lev_Object *o, lev_Visit f) {
+  idx = lua_absindex(L, idx);
+  if (o->kind->each)
+    o->kind->each(L, idx, f);
+  else
+    f(L, idx, o);
+}
+
+static void anchor (lua_State *L, int idx, lev_Object *o) {
   if (o->anchored)
     return;
-  idx = lua_absindex(L, idx);
   pushanchors(L, idx);
   lua_pushvalue(L, idx);
   lua_rawsetp(L, -2, o);
@@ -173,20 +184,32 @@ void levL_anchor (lua_State *L, int idx, lev_Object *o) {
   o->anchored = true;
 }
 
-static void unanchor (lua_State *L, int idx, lev_Object *o) {
-  if (!o->anchored)
+static bool isactive (const lev_Object *o) {
+  return o->base && o->kind->active(o);
+}
+
+static void settle (lua_State *L, int idx, lev_Object *o) {
+  if (!o->anchored || isactive(o))
     return;
-  pushanchors(L, idx);
-  lua_pushnil(L);
-  lua_rawsetp(L, -2, o);          /* to nil: no allocation, no error */
+  if (pushanchors(L, idx)) {
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, o);        /* to nil: no allocation, no error */
+  }
   lua_pop(L, 1);
   o->anchored = false;
 }
 
+/* Before a call to libevent that may make 'o' active: all that can raise
+   comes first. */
+void levL_anchor (lua_State *L, int idx, lev_Object *o) {
+  if (!o->anchored)
+    visit(L, idx, o, anchor);
+}
+
 /* After it: lets go of 'o' if it did not. Never raises. */
 void levL_settle (lua_State *L, int idx, lev_Object *o) {
-  if (o->anchored && !o->kind->active(o))
-    unanchor(L, idx, o);
+  if (o->anchored && !isactive(o))
+    visit(L, idx, o, settle);
 }
 
 /* Pushes the anchored object 'o' on the thread of its base, whose loop runs;
@@ -204,10 +227,10 @@ bool levL_find (lua_State *L, const lev_Object *o) {
 /* levL_settle for a callback of libevent's that did not need Lua. */
 void levL_rest (lev_Object *o) {
   lua_State *L = o->base->L;
-  if (!o->anchored || o->kind->active(o))
+  if (!o->anchored || isactive(o))
     return;
   if (levL_find(L, o))
-    unanchor(L, lua_gettop(L), o);
+    levL_settle(L, -1, o);
   lua_pop(L, 1);
 }
 
@@ -216,7 +239,8 @@ void levL_rest (lev_Object *o) {
 /* {==== Closing ==== */
 
 /* Frees what libevent holds, and takes 'o' out of its base's ring. The one
-   place where an object ends, whoever ends it. C only. */
+   place where an object ends, whoever ends it. C only: its anchor goes when
+   Lua is at hand, in levL_settle. */
 void levL_free (lev_Object *o) {
   if (o->base == NULL)
     return;
@@ -225,16 +249,13 @@ void levL_free (lev_Object *o) {
   o->prev->next = o->next;
   o->next->prev = o->prev;
   o->base = NULL;
-  o->anchored = false;
 }
 
 /* object:close() -> object; __close and __gc too */
 int levL_close (lua_State *L, const lev_Kind *kind) {
   lev_Object *o = luaL_checkudata(L, 1, kind->tname);
-  if (o->base) {
-    unanchor(L, 1, o);
-    levL_free(o);
-  }
+  levL_free(o);
+  levL_settle(L, 1, o);
   lua_pushvalue(L, 1);
   return 1;
 }
@@ -242,12 +263,11 @@ int levL_close (lua_State *L, const lev_Kind *kind) {
 /* The same from a callback of libevent's. */
 void levL_drop (lev_Object *o) {
   lua_State *L = o->base->L;
-  if (o->anchored) {
-    if (levL_find(L, o))
-      unanchor(L, lua_gettop(L), o);
-    lua_pop(L, 1);
-  }
+  bool found = levL_find(L, o);
   levL_free(o);
+  if (found)
+    levL_settle(L, -1, o);
+  lua_pop(L, 1);
 }
 
 /* ====} */

@@ -46,6 +46,11 @@ local libevent = {}
 ---@alias libevent.signal integer|string
 
 --- Whose callbacks libevent calls.
+---@alias libevent.sockopt
+---| "nodelay" | "keepalive" | "keepidle" | "keepintvl" | "keepcnt"
+---| "sndbuf" | "rcvbuf"
+---@alias libevent.filtercb fun(source: libevent.Buffer, sink: libevent.Buffer,
+--- mode: "normal"|"flush"|"finished"): any, string?, integer?
 ---@alias libevent.object libevent.Event|libevent.Bufferevent|libevent.Listener
 
 --- What an event waits for, joined by "|".
@@ -151,6 +156,19 @@ local libevent = {}
 ---@field flags? string
 --- Connections that wait to be accepted, from 1. Default: SOMAXCONN.
 ---@field backlog? integer
+
+--- At least one of `read` and `write`; the other direction has no limit.
+---@class libevent.Limits
+--- Bytes a second.
+---@field read? integer
+---@field write? integer
+--- The most bytes that can be saved up while nothing moves. Two ticks' worth
+--- if nil.
+---@field read_burst? integer
+---@field write_burst? integer
+--- Seconds, from 0.001: how often the bytes of that time are handed out. 0.1 if
+--- nil, or 1 for less than 1000 bytes a second.
+---@field tick? libevent.seconds
 
 --- The names of the back ends that libevent was built with, the best first.
 ---
@@ -636,12 +654,14 @@ function Buffer:length() end
 ---@return libevent.Buffer buffer
 function Buffer:close() end
 
---- A descriptor, mostly a socket, with an input buffer that libevent fills and
---- an output buffer that it empties. Writing is enabled from the start, reading
---- after `enable "read"`; both begin when there is a descriptor.
+--- A stream with an input buffer that libevent fills and an output buffer that
+--- it empties: on a descriptor, mostly a socket; one end of a `pair`; or a
+--- `filter` on another one. Writing is enabled from the start, reading after
+--- `enable "read"`; both begin when there is a descriptor.
 ---
 --- It stays alive by itself while it reads, connects or has output to send, and
---- while its input is at its high mark; otherwise the script must hold it.
+--- while its input is at its high mark; otherwise the script must hold it. The
+--- ends of a pair call only when one of them is used: the script must hold one.
 ---@class libevent.Bufferevent
 local Bufferevent = {}
 
@@ -655,6 +675,51 @@ local Bufferevent = {}
 ---@param options? libevent.BuffereventOptions
 ---@return libevent.Bufferevent bev
 function Base:bufferevent(fd, options) end
+
+--- Makes two bufferevents joined to each other, without a socket: what one
+--- writes the other reads, once that is enabled. Closing one, or ending its
+--- writing with `shutdown`, is "eof" for the other. Writing to one whose
+--- partner is closed is "error", EPIPE. An end keeps the other one alive.
+---
+--- C: `bufferevent_pair_new`
+---@return libevent.Bufferevent a
+---@return libevent.Bufferevent b
+function Base:pair() end
+
+--- Makes a bufferevent on another one of the same base: what it reads comes
+--- from below through `input`, what it writes goes below through `output`; nil
+--- passes it on as it is. It is used as any other. The one below is its own
+--- from now on: neither read from nor written to by the script, and closed
+--- together with it; only `detach` gives it back. Its read marks are cleared,
+--- timeouts are set on it by either; its write mark `high` (64 KiB if 0) says
+--- how much waits there before no more is passed down.
+---
+--- A filter function is called from the loop, with two Buffers and a mode. It
+--- takes what it can use from `source` and adds what comes of it to `sink`;
+--- what it leaves is there again next time, with more. Mode "flush" asks for
+--- all that can be passed, "finished" says that nothing comes after it: at the
+--- end of the data from below, and after `shutdown` or `close_after_flush`.
+--- `nil, message[, errno]` ends the stream: the `event` callback gets "error"
+--- with them. So does an error in the function, beside its usual way, as
+--- EPROTO.
+---
+--- The `write` callback is called when all has left the one below, too.
+--- Raises for a 17th filter on each other.
+---
+--- C: `bufferevent_filter_new`
+---@param below libevent.Bufferevent
+---@param input? libevent.filtercb
+---@param output? libevent.filtercb
+---@return libevent.Bufferevent bev
+function Base:filter(below, input, output) end
+
+--- Makes a group of bufferevents that share limits. It works while it has
+--- members, and lives as long as one of them, or the script, holds it.
+---
+--- C: `bufferevent_rate_limit_group_new`, `ev_token_bucket_cfg_new`
+---@param limits libevent.Limits
+---@return libevent.RateLimitGroup group
+function Base:rate_limit_group(limits) end
 
 --- Sets the three callbacks. What is nil is taken away.
 ---
@@ -716,12 +781,13 @@ function Bufferevent:setfd(fd) end
 ---@return integer|nil fd
 function Bufferevent:getfd() end
 
---- Gives up the descriptor, still open and non-blocking, with the input that
---- was not read yet; the bufferevent is closed. nil without a connection
---- (ENOTCONN), or with output that is not sent (EBUSY).
+--- Gives up the descriptor, still open and non-blocking, or the bufferevent
+--- below a filter, with the input that was not read yet; this one is closed.
+--- nil without a connection (ENOTCONN), or with output that is not sent
+--- (EBUSY).
 ---
 --- C: none
----@return integer|nil fd
+---@return integer|libevent.Bufferevent|nil below
 ---@return string unread or the message
 ---@return integer? errno
 function Bufferevent:detach() end
@@ -741,6 +807,58 @@ function Bufferevent:peername() end
 ---@return string? message
 ---@return integer? errno
 function Bufferevent:sockname() end
+
+--- Sets an option of the socket: "nodelay" (on from the start) and
+--- "keepalive" are booleans, "keepidle" and "keepintvl" seconds, "keepcnt" a
+--- number of probes, "sndbuf" and "rcvbuf" bytes.
+--- nil before there is a socket (ENOTCONN): `connect` makes it.
+---
+--- C: `setsockopt`
+---@param name libevent.sockopt
+---@param value boolean|integer
+---@return libevent.Bufferevent|nil bev
+---@return string? message
+---@return integer? errno
+function Bufferevent:setsockopt(name, value) end
+
+--- The value of an option of the socket. Linux doubles the sizes of buffers.
+---
+--- C: `getsockopt`
+---@param name libevent.sockopt
+---@return boolean|integer|nil value
+---@return string? message
+---@return integer? errno
+function Bufferevent:getsockopt(name) end
+
+--- Sets the priority of its callbacks, from 0, the most urgent, to
+--- `base:npriorities() - 1`; at first it is in the middle. nil while one of
+--- them is due (EBUSY).
+--- Raises for a pair and a filter.
+---
+--- C: `bufferevent_priority_set`
+---@param priority integer
+---@return libevent.Bufferevent|nil bev
+---@return string? message
+---@return integer? errno
+function Bufferevent:priority_set(priority) end
+
+--- The priority of its callbacks.
+---
+--- C: `bufferevent_get_priority`
+---@return integer priority
+function Bufferevent:priority() end
+
+--- The other end of a pair; nil if that is closed, or there is none.
+---
+--- C: `bufferevent_pair_get_partner`
+---@return libevent.Bufferevent|nil partner
+function Bufferevent:partner() end
+
+--- What a filter stands on; nil for any other.
+---
+--- C: `bufferevent_get_underlying`
+---@return libevent.Bufferevent|nil below
+function Bufferevent:underlying() end
 
 --- Takes bytes from the input: as many as there are, up to `n`, so "" if there
 --- are none.
@@ -788,13 +906,15 @@ function Bufferevent:input() end
 function Bufferevent:output() end
 
 --- Hurries data through what holds it back on its way: "normal", "flush" for
---- all that can go, "finished" at the end of the data. A socket holds nothing
---- back, so it says false.
+--- all that can go, "finished" at the end of the data, after which nothing more
+--- can be written. A filter's functions are called for it, from the loop; an
+--- end of a pair hands over what its partner does not read yet. A socket holds
+--- nothing back, so it says false.
 ---
 --- C: `bufferevent_flush`
 ---@param directions? libevent.directions both if nil
 ---@param mode? "normal"|"flush"|"finished" "normal" if nil
----@return boolean flushed whether data has moved
+---@return boolean flushed whether there was something to hurry
 function Bufferevent:flush(directions, mode) end
 
 --- Ends one direction, or both. "write" tells the peer that no more will come,
@@ -867,6 +987,117 @@ function Bufferevent:getwatermark(direction) end
 ---@return libevent.Bufferevent bev
 function Bufferevent:set_timeouts(read, write) end
 
+--- Has the loop call the `read` or `write` callback, or both, as if data had
+--- moved; where a mark does not allow it, only with "ignore_watermarks". Never
+--- at once, as in libevent with "defer_callbacks".
+---
+--- C: `bufferevent_trigger`
+---@param directions libevent.directions
+---@param options? "ignore_watermarks"|"defer_callbacks"
+---@return libevent.Bufferevent bev
+function Bufferevent:trigger(directions, options) end
+
+--- Has the loop call the `event` callback, or without one what stands for it.
+--- `what` has one of "eof", "error", "timeout" and one of "reading",
+--- "writing": "eof|reading".
+---
+--- C: `bufferevent_trigger_event`
+---@param what string
+---@param code? integer of an "error"; ECONNABORTED if nil
+---@return libevent.Bufferevent bev
+function Bufferevent:trigger_event(what, code) end
+
+--- Limits how fast it reads and writes; nil: no limit. libevent has limits for
+--- sockets alone: a filter's are those of the one below it.
+--- Raises for a pair and a filter.
+---
+--- C: `bufferevent_set_rate_limit`, `ev_token_bucket_cfg_new`
+---@param limits? libevent.Limits
+---@return libevent.Bufferevent bev
+function Bufferevent:set_rate_limit(limits) end
+
+--- Makes it a member of the group, and of no other. A limit of its own holds
+--- as well.
+---
+--- C: `bufferevent_add_to_rate_limit_group`
+---@param group libevent.RateLimitGroup
+---@return libevent.Bufferevent bev
+function Bufferevent:add_to_rate_limit_group(group) end
+
+--- Ends its membership, if there is one. Closing does so too.
+---
+--- C: `bufferevent_remove_from_rate_limit_group`
+---@return libevent.Bufferevent bev
+function Bufferevent:remove_from_rate_limit_group() end
+
+--- The bytes that may be read now; below 0 what was too much is made up for.
+--- nil without a limit of its own.
+---
+--- C: `bufferevent_get_read_limit`
+---@return integer|nil bytes
+function Bufferevent:read_limit() end
+
+--- The bytes that may be written now, likewise.
+---
+--- C: `bufferevent_get_write_limit`
+---@return integer|nil bytes
+function Bufferevent:write_limit() end
+
+--- Counts bytes as read that went another way; negative ones are given back.
+--- Raises without a limit of its own.
+---
+--- C: `bufferevent_decrement_read_limit`
+---@param bytes integer
+---@return libevent.Bufferevent bev
+function Bufferevent:decrement_read_limit(bytes) end
+
+--- Counts bytes as written, likewise.
+---
+--- C: `bufferevent_decrement_write_limit`
+---@param bytes integer
+---@return libevent.Bufferevent bev
+function Bufferevent:decrement_write_limit(bytes) end
+
+--- The most that the next read takes, by limits and sizes.
+---
+--- C: `bufferevent_get_max_to_read`
+---@return integer bytes
+function Bufferevent:max_to_read() end
+
+--- The most that the next write sends, likewise.
+---
+--- C: `bufferevent_get_max_to_write`
+---@return integer bytes
+function Bufferevent:max_to_write() end
+
+--- Sets the most that is read from the socket in one turn. libevent 2.1 reads
+--- no more than 4096 bytes whatever is set, and a rate limit takes its place.
+---
+--- C: `bufferevent_set_max_single_read`
+---@param bytes? integer 16384 if nil
+---@return libevent.Bufferevent bev
+function Bufferevent:set_max_single_read(bytes) end
+
+--- The most that is read in one turn.
+---
+--- C: `bufferevent_get_max_single_read`
+---@return integer bytes
+function Bufferevent:max_single_read() end
+
+--- Sets the most that is written to the socket in one turn; a rate limit takes
+--- its place.
+---
+--- C: `bufferevent_set_max_single_write`
+---@param bytes? integer 16384 if nil
+---@return libevent.Bufferevent bev
+function Bufferevent:set_max_single_write(bytes) end
+
+--- The most that is written in one turn.
+---
+--- C: `bufferevent_get_max_single_write`
+---@return integer bytes
+function Bufferevent:max_single_write() end
+
 --- The base that the bufferevent is on.
 ---
 --- C: `bufferevent_get_base`
@@ -890,6 +1121,78 @@ function Bufferevent:close() end
 ---@param seconds? libevent.seconds 30 if nil; 0 closes at once
 ---@return libevent.Bufferevent bev
 function Bufferevent:close_after_flush(seconds) end
+
+--- Bufferevents on sockets that share limits: no member gets more than an even
+--- share of what is left of a tick, as long as that is not less than the
+--- minimum of `set_min_share`.
+---@class libevent.RateLimitGroup
+local RateLimitGroup = {}
+
+--- Sets other limits for the group.
+---
+--- C: `bufferevent_rate_limit_group_set_cfg`
+---@param limits libevent.Limits
+---@return libevent.RateLimitGroup group
+function RateLimitGroup:set_cfg(limits) end
+
+--- Sets the least that a member may move in a turn; 64 at first. A small one
+--- makes small packets, a large one an uneven share.
+---
+--- C: `bufferevent_rate_limit_group_set_min_share`
+---@param bytes integer
+---@return libevent.RateLimitGroup group
+function RateLimitGroup:set_min_share(bytes) end
+
+--- The bytes that all members together may read now; it can be negative.
+---
+--- C: `bufferevent_rate_limit_group_get_read_limit`
+---@return integer bytes
+function RateLimitGroup:read_limit() end
+
+--- The bytes that all members together may write now; it can be negative.
+---
+--- C: `bufferevent_rate_limit_group_get_write_limit`
+---@return integer bytes
+function RateLimitGroup:write_limit() end
+
+--- Counts bytes as read by the group; negative ones are given back.
+---
+--- C: `bufferevent_rate_limit_group_decrement_read`
+---@param bytes integer
+---@return libevent.RateLimitGroup group
+function RateLimitGroup:decrement_read(bytes) end
+
+--- Counts bytes as written by the group, likewise.
+---
+--- C: `bufferevent_rate_limit_group_decrement_write`
+---@param bytes integer
+---@return libevent.RateLimitGroup group
+function RateLimitGroup:decrement_write(bytes) end
+
+--- The bytes that the members have read and written so far.
+---
+--- C: `bufferevent_rate_limit_group_get_totals`
+---@return integer read
+---@return integer written
+function RateLimitGroup:totals() end
+
+--- Counts the totals anew from 0.
+---
+--- C: `bufferevent_rate_limit_group_reset_totals`
+---@return libevent.RateLimitGroup group
+function RateLimitGroup:reset_totals() end
+
+--- The base that the group is on.
+---
+--- C: none
+---@return libevent.Base base
+function RateLimitGroup:base() end
+
+--- Ends the group and its limits; its members go on without.
+---
+--- C: `bufferevent_rate_limit_group_free`
+---@return libevent.RateLimitGroup group
+function RateLimitGroup:close() end
 
 --- A socket that accepts connections. While it is enabled it stays alive by
 --- itself, and keeps the loop running.

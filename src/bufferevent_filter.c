@@ -1,0 +1,448 @@
+/*
+** bufferevent_filter.c: a bufferevent on another one, with a Lua function
+** each way that turns bytes into others.
+**
+** libevent's filter carries the callbacks and stops the one below from
+** reading. The filter functions are called from the loop, in the filter's own
+** turn: never inside a write of the script's, and never with libevent in the
+** middle of a move. They see buffers of their own; what they leave in the
+** source stays where it came from.
+**
+** It owns the bufferevent below: closing one closes the other.
+*/
+#include "lev_bufferevent.h"
+
+#include <errno.h>
+
+/* user values, after those of every bufferevent */
+enum { INFILTER = LEV_NUVBUFFEREVENT + 1, OUTFILTER, SOURCE, SINK,
+       NUSERVALUES = SINK };
+
+/* Filters on each other: each adds to the C stack when they close. */
+#define MAXFILTERS 16
+
+/* What waits below for the socket before the filter stops handing down, where
+   its write high mark does not say. */
+#define HIGHMARK 0x10000
+
+/* One of the two ways through a filter. */
+typedef struct Way {
+  bool lua;                   /* through a Lua function */
+  enum bufferevent_flush_mode mode;   /* of the next call */
+  size_t seen;                /* bytes that the function has seen and left */
+  bool broken;                /* it has failed: nothing more goes this way */
+} Way;
+
+typedef struct lev_Filter {
+  lev_Bufferevent b;
+  Way in, out;
+  bool written;               /* the script has not heard that it is sent */
+} lev_Filter;
+
+/* {==== Passing ==== */
+
+static struct evbuffer *inputof (const lev_Bufferevent *b) {
+  return bufferevent_get_input(b->bev);
+}
+
+static struct evbuffer *outputof (const lev_Bufferevent *b) {
+  return bufferevent_get_output(b->bev);
+}
+
+static size_t highmark (const lev_Bufferevent *b) {
+  size_t high = b->bev->wm_write.high;
+  return high > 0 ? high : HIGHMARK;
+}
+
+/* One call of a filter function. */
+typedef struct Pass {
+  lev_Filter *f;
+  Way *way;
+  bool in;
+  struct evbuffer *source, *sink;   /* libevent's */
+  bool refused;               /* nil, message: and there is no event callback */
+} Pass;
+
+static const char *const modes[] = {"normal", "flush", "finished"};
+
+/* Pushes the filter's buffer 'uv', empty. The script may have closed it, or
+   kept it and added to it. */
+static struct evbuffer *pushown (lua_State *L, int filter, int uv) {
+  struct evbuffer *buf;
+  lua_getiuservalue(L, filter, uv);
+  buf = levL_tobuffer(L, -1);
+  if (buf == NULL) {
+    lua_pop(L, 1);
+    buf = levL_newbuffer(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, filter, uv);
+  }
+  evbuffer_drain(buf, evbuffer_get_length(buf));
+  return buf;
+}
+
+static int move (struct evbuffer *to, struct evbuffer *from) {
+  evbuffer_unfreeze(from, 1);
+  evbuffer_unfreeze(to, 0);
+  return evbuffer_add_buffer(to, from);
+}
+
+/* [1] filter, [message] and errno above it: the stream ends with an error. */
+static void callrefused (lua_State *L, Pass *p, int message) {
+  lev_Bufferevent *b = &p->f->b;
+  p->way->broken = true;
+  p->refused = !b->event;
+  if (p->refused)
+    return;
+  bufferevent_disable(b->bev, p->in ? EV_READ : EV_WRITE);
+  lua_getiuservalue(L, 1, LEV_UVEVENT);
+  lua_pushvalue(L, 1);
+  lua_pushliteral(L, "error");
+  lua_pushvalue(L, message);
+  lua_pushvalue(L, message + 1);
+  lua_call(L, 4, 0);
+}
+
+/* [1] filter, [2] Pass. What the function does to the filter shows after it:
+   both of libevent's buffers are gone if it is closed. */
+static int callfilter (lua_State *L) {
+  Pass *p = lua_touserdata(L, 2);
+  struct evbuffer *source = pushown(L, 1, SOURCE);          /* 3 */
+  struct evbuffer *sink = pushown(L, 1, SINK);              /* 4 */
+  move(source, p->source);
+  lua_getiuservalue(L, 1, p->in ? INFILTER : OUTFILTER);
+  lua_pushvalue(L, 3);
+  lua_pushvalue(L, 4);
+  lua_pushstring(L, modes[p->way->mode]);
+  lua_call(L, 3, 3);                                        /* 5, 6, 7 */
+  if (p->f->b.o.base == NULL)
+    return 0;
+  source = levL_tobuffer(L, 3);
+  sink = levL_tobuffer(L, 4);
+  if (sink)
+    move(p->sink, sink);
+  if (source) {
+    p->way->seen = evbuffer_get_length(source);
+    evbuffer_prepend_buffer(p->source, source);
+  }
+  if (lua_isnil(L, 5) && !lua_isnil(L, 6))
+    callrefused(L, p, 6);
+  return 0;
+}
+
+/* Runs all that waits one way through the filter. */
+static void pass (Pass *p) {
+  lev_Filter *f = p->f;
+  bool ok = true;
+  if (p->way->lua)
+    ok = levL_protect(&f->b.o, callfilter, p, NULL);
+  else
+    move(p->sink, p->source);
+  if (f->b.o.base == NULL)
+    return;
+  p->way->broken = p->way->broken || !ok;
+  if (!ok || p->refused)      /* half a stream is none */
+    levL_happened(&f->b, BEV_EVENT_ERROR | (p->in ? BEV_EVENT_READING
+                                                  : BEV_EVENT_WRITING), EPROTO);
+}
+
+/* From below to the script. */
+static void passin (lev_Filter *f) {
+  lev_Bufferevent *b = &f->b;
+  Pass p = {f, &f->in, true, inputof(b->below), inputof(b), false};
+  size_t before = evbuffer_get_length(p.sink);
+  size_t n = evbuffer_get_length(p.source);
+  enum bufferevent_flush_mode mode = f->in.mode;
+  if (f->in.broken || (mode == BEV_NORMAL && (n == 0 || n == f->in.seen
+          || b->full || !(bufferevent_get_enabled(b->bev) & EV_READ))))
+    return;
+  if (mode == BEV_FLUSH)
+    b->below->flavour->flush(b->below, EV_READ, mode);
+  f->in.seen = 0;
+  pass(&p);
+  f->in.mode = BEV_NORMAL;
+  if (b->o.base && evbuffer_get_length(inputof(b)) > before
+      && evbuffer_get_length(inputof(b)) >= b->bev->wm_read.low)
+    levL_read(b);
+}
+
+/* Does the function get what waits? In other modes it is called without. */
+static bool isdue (const lev_Filter *f) {
+  const lev_Bufferevent *b = &f->b;
+  size_t n = evbuffer_get_length(outputof(b));
+  if (f->out.broken)
+    return false;
+  return f->out.mode != BEV_NORMAL
+         || (n > 0 && n != f->out.seen
+             && (bufferevent_get_enabled(b->bev) & EV_WRITE)
+             && evbuffer_get_length(outputof(b->below)) < highmark(b->below));
+}
+
+/* From the script to below. */
+static void passout (lev_Filter *f) {
+  lev_Bufferevent *b = &f->b;
+  Pass p = {f, &f->out, false, outputof(b), outputof(b->below), false};
+  enum bufferevent_flush_mode mode = f->out.mode;
+  if (isdue(f)) {
+    f->out.seen = 0;
+    f->written = true;
+    pass(&p);
+  }
+  f->out.mode = BEV_NORMAL;
+  if (b->o.base && mode == BEV_FINISHED)
+    b->isshut = true;
+  if (b->o.base && mode == BEV_FLUSH)
+    b->below->flavour->flush(b->below, EV_WRITE, mode);
+}
+
+/* ====} */
+
+/* {==== The flavour ==== */
+
+/* What is below is asked itself. */
+static bool isactive (const lev_Bufferevent *b) {
+  (void)b;
+  return false;
+}
+
+static bool isready (const lev_Bufferevent *b) {
+  (void)b;
+  return true;
+}
+
+/* The function may have a last word. */
+static bool isidle (const lev_Bufferevent *b) {
+  (void)b;
+  return false;
+}
+
+static bool flush (lev_Bufferevent *b, short what,
+                   enum bufferevent_flush_mode mode) {
+  lev_Filter *f = (lev_Filter *)b;
+  if ((what & EV_READ) && mode > f->in.mode)
+    f->in.mode = mode;
+  if ((what & EV_WRITE) && mode > f->out.mode)
+    f->out.mode = mode;
+  if ((what & EV_WRITE) && mode == BEV_FINISHED)
+    b->shutwrite = true;
+  levL_taketurn(b);
+  return true;
+}
+
+static int shutread (lev_Bufferevent *b, int what) {
+  return b->below->flavour->shutdown(b->below, what);
+}
+
+static int endwrite (lev_Bufferevent *b) {
+  flush(b, EV_WRITE, BEV_FINISHED);
+  return 0;
+}
+
+/* Before the end of the data comes what the function still has. */
+static bool note (lev_Bufferevent *b, lev_Happening *h) {
+  lev_Filter *f = (lev_Filter *)b;
+  if (!b->below->flavour->note(b->below, h))
+    return false;
+  if ((h->what & BEV_EVENT_READING) && (h->what & BEV_EVENT_EOF)) {
+    f->in.mode = BEV_FINISHED;
+    passin(f);
+    if (b->o.base == NULL || f->in.broken)
+      return false;
+  }
+  if (h->what & BEV_EVENT_READING)
+    bufferevent_disable(b->bev, EV_READ);
+  if (h->what & BEV_EVENT_WRITING)
+    bufferevent_disable(b->bev, EV_WRITE);
+  return true;
+}
+
+/* evbuffer's callback on the output below: it touches no buffer */
+static void onbelow (struct evbuffer *output,
+                     const struct evbuffer_cb_info *info, void *arg) {
+  (void)output;
+  if (info->n_deleted > 0)
+    levL_taketurn(arg);
+}
+
+/* Gives up the one below, which is not closed then. */
+static lev_Bufferevent *cut (lev_Bufferevent *b) {
+  lev_Bufferevent *below = b->below;
+  evbuffer_remove_cb(outputof(below), onbelow, b);
+  b->below = below->above = NULL;
+  return below;
+}
+
+/* The last bytes are handed down: from here on it is a matter of the one
+   below, which knows how to end. */
+static void flushed (lev_Bufferevent *b) {
+  lev_Bufferevent *below = b->below;
+  struct timeval stall = below->bev->timeout_write;
+  if (!b->isshut)
+    return;
+  cut(b);
+  levL_drop(&b->o);
+  levL_listen(below);
+  levL_flush(below, &stall);
+  if (below->flavour->idle(below))
+    levL_drop(&below->o);
+  else if (levL_unsent(below) == 0)
+    below->flavour->flushed(below);
+}
+
+static void leave (lev_Bufferevent *b) {
+  if (b->below)
+    evbuffer_remove_cb(outputof(b->below), onbelow, b);
+  bufferevent_disable(b->bev, LEV_DIRECTIONS);
+}
+
+static void turn (lev_Bufferevent *b) {
+  lev_Filter *f = (lev_Filter *)b;
+  passin(f);
+  if (b->o.base)
+    passout(f);
+  if (b->o.base && b->isshut && b->ending)
+    flushed(b);
+  else if (b->o.base && b->isshut) {
+    b->below->shutwrite = true;
+    levL_shutwrite(b->below);
+  }
+  if (b->o.base && f->written && levL_unsent(b) <= b->bev->wm_write.low) {
+    f->written = false;
+    levL_written(b);
+  }
+}
+
+static const lev_Flavour filter = {
+  false, isactive, isready, isidle, flush, shutread, endwrite, note, flushed,
+  leave, turn
+};
+
+bool levL_isfilter (const lev_Bufferevent *b) {
+  return b->flavour == &filter;
+}
+
+/* libevent's filter functions: there is something to do in our turn. */
+static enum bufferevent_filter_result onpass (struct evbuffer *source,
+    struct evbuffer *sink, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg) {
+  (void)source; (void)sink; (void)limit; (void)mode;
+  levL_taketurn(arg);
+  return BEV_NEED_MORE;
+}
+
+/* ====} */
+
+/* {==== Constructor ==== */
+
+static lev_Bufferevent *checkbelow (lua_State *L, const lev_Base *base,
+                                    int arg) {
+  lev_Bufferevent *below = levL_checktop(L, arg);
+  int n = 0;
+  luaL_argcheck(L, below->o.base == base, arg,
+                "Bufferevent is of another base");
+  for (const lev_Bufferevent *b = below; b; b = b->below)
+    n++;
+  luaL_argcheck(L, n <= MAXFILTERS, arg, "too many filters on each other");
+  return below;
+}
+
+/* Joins the two. The marks of reading are the filter's from now on: libevent
+   would call it again and again with what the function has left. */
+static bool join (lev_Base *base, lev_Filter *f, lev_Bufferevent *below) {
+  struct bufferevent *bev;
+  levL_unmark(below);
+  bev = bufferevent_filter_new(below->bev, onpass, onpass, 0, NULL, f);
+  if (bev == NULL)
+    return false;
+  f->b.below = below;
+  below->above = &f->b;
+  levL_openbev(base, &f->b, bev);
+  if (!below->flavour->ready(below))
+    levL_park(below);
+  return levL_maketurn(&f->b)
+         && evbuffer_add_cb(outputof(below), onbelow, f);
+}
+
+/* base:filter(below [, input [, output]]) -> bufferevent */
+static int lev_base_filter (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  bool in = levL_optcallback(L, 3);
+  bool out = levL_optcallback(L, 4);
+  lev_Bufferevent *below;
+  lev_Filter *f;
+  lua_settop(L, 4);
+  checkbelow(L, base, 2);
+  f = (lev_Filter *)levL_newbev(L, 1, sizeof(*f), NUSERVALUES, &filter); /* 5 */
+  below = checkbelow(L, base, 2);       /* again, after an allocation */
+  f->in.lua = in;
+  f->out.lua = out;
+  lua_pushvalue(L, 3);
+  lua_setiuservalue(L, 5, INFILTER);
+  lua_pushvalue(L, 4);
+  lua_setiuservalue(L, 5, OUTFILTER);
+  levL_anchor(L, 5, &f->b.o);
+  if (!join(base, f, below)) {
+    if (f->b.below)
+      cut(&f->b);
+    levL_free(&f->b.o);
+    levL_listen(below);
+    levL_settle(L, 5, &f->b.o);
+    return levL_nomemory(L);
+  }
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, 5, LEV_UVBELOW);
+  lua_pushvalue(L, 5);
+  lua_setiuservalue(L, 2, LEV_UVABOVE);
+  levL_settle(L, 5, &f->b.o);
+  return 1;
+}
+
+/* ====} */
+
+/* [1] a filter: closes it and pushes the one below and what was unread. */
+int levL_detachfilter (lua_State *L) {
+  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *below;
+  lua_getiuservalue(L, 1, LEV_UVBELOW);                     /* 2 */
+  levL_pushdata(L, levL_checkinput, 1, SIZE_MAX);           /* 3 */
+  levL_checktop(L, 1);        /* again: a finalizer can have run */
+  if (evbuffer_get_length(outputof(b)) > 0)
+    return levL_refuse(L, EBUSY, "there is unsent output");
+  below = cut(b);
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, LEV_UVBELOW);
+  lua_pushnil(L);
+  lua_setiuservalue(L, 2, LEV_UVABOVE);
+  levL_close(L, b->o.kind);
+  lua_settop(L, 3);
+  levL_listen(below);
+  bufferevent_disable(below->bev, EV_READ);
+  below->later &= ~EV_READ;
+  levL_settle(L, 2, &below->o);
+  return 2;
+}
+
+/* bufferevent:underlying() -> bufferevent | nil */
+static int lev_bufferevent_underlying (lua_State *L) {
+  lev_Bufferevent *b = levL_checkbev(L, 1);
+  if (bufferevent_get_underlying(b->bev) == NULL)
+    luaL_pushfail(L);
+  else
+    lua_getiuservalue(L, 1, LEV_UVBELOW);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+  {"underlying", lev_bufferevent_underlying},
+  {NULL, NULL}
+};
+
+static const luaL_Reg constructors[] = {
+  {"filter", lev_base_filter},
+  {NULL, NULL}
+};
+
+void levL_openbufferevent_filter (lua_State *L) {
+  levL_addmethods(L, LEV_BUFFEREVENT, methods);
+  levL_addmethods(L, LEV_BASE, constructors);
+}

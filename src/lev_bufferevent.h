@@ -1,0 +1,141 @@
+/*
+** lev_bufferevent.h: what the files of the bufferevent share.
+**
+** One userdata for all flavours of libevent's: bufferevent.c has what they
+** have in common, each other file its flavour. Bufferevents stand on each
+** other: a filter on the one below it, and the two ends of a pair side by
+** side. What is joined so is anchored together, as a call for one can be a
+** call for all.
+*/
+#ifndef lev_bufferevent_h
+#define lev_bufferevent_h
+
+#include "lev.h"
+
+#include <time.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_struct.h>
+
+/* user values, after LEV_UVBASE; filters have more of them */
+enum { LEV_UVREAD = 2, LEV_UVWRITE, LEV_UVEVENT, LEV_UVINPUT, LEV_UVOUTPUT,
+       LEV_UVBELOW,           /* the descriptor's object, the bufferevent
+                                 below a filter, or the other end of a pair */
+       LEV_UVABOVE,           /* the filter on this one */
+       LEV_UVGROUP,           /* whose limits it shares */
+       LEV_NUVBUFFEREVENT = LEV_UVGROUP };
+
+#define LEV_DIRECTIONS (EV_READ | EV_WRITE)
+
+#pragma GCC visibility push(hidden)
+
+typedef struct lev_Bufferevent lev_Bufferevent;
+typedef struct lev_Group lev_Group;
+
+/* What an event callback is told. */
+typedef struct lev_Happening { short what; int err; } lev_Happening;
+
+/* What the script has asked to be called for. */
+typedef struct lev_Trigger {
+  short directions;
+  lev_Happening told;
+} lev_Trigger;
+
+/* How the flavours differ. C only. */
+typedef struct lev_Flavour {
+  bool deferred;              /* libevent puts its callbacks off */
+  /* may libevent still call it, as far as it alone is concerned? */
+  bool (*active) (const lev_Bufferevent *b);
+  /* can it be enabled in libevent, or has it nothing to wait for yet? */
+  bool (*ready) (const lev_Bufferevent *b);
+  /* is nothing on its way that closing would lose? */
+  bool (*idle) (const lev_Bufferevent *b);
+  bool (*flush) (lev_Bufferevent *b, short what,
+                 enum bufferevent_flush_mode mode);
+  /* before a shutdown: takes the reading part; 0 or an errno */
+  int (*shutdown) (lev_Bufferevent *b, int what);
+  /* tells the peer that no more data comes, when all is sent; likewise */
+  int (*endwrite) (lev_Bufferevent *b);
+  /* what an event means for it; false: nothing that a script is told */
+  bool (*note) (lev_Bufferevent *b, lev_Happening *h);
+  /* all that was to be sent is sent: closes it, now or later */
+  void (*flushed) (lev_Bufferevent *b);
+  /* gives up what it holds, before bufferevent_free */
+  void (*leave) (lev_Bufferevent *b);
+  /* its turn has come, or NULL */
+  void (*turn) (lev_Bufferevent *b);
+} lev_Flavour;
+
+struct lev_Bufferevent {
+  lev_Object o;
+  const lev_Flavour *flavour;
+  struct bufferevent *bev;
+  lev_Bufferevent *below;     /* of a filter: what it stands on, or NULL */
+  lev_Bufferevent *above;     /* the filter that stands on it, or NULL */
+  lev_Bufferevent *partner;   /* the other end of a pair, or NULL */
+  struct event *turn;         /* callbacks can come until it fires, or NULL */
+  struct ev_token_bucket_cfg *limit;    /* its own limits, or NULL */
+  lev_Group *group;           /* whose limits it shares, or NULL */
+  lev_Trigger trigger;        /* what its turn is to call */
+  size_t stuck;               /* unsent when a write sent nothing at all */
+  time_t until;               /* lingers until then */
+  enum { LEV_OPEN,
+         LEV_FLUSHING,        /* closes when its output is sent... */
+         LEV_LINGERING        /* ...and the peer has closed as well */
+       } ending;
+  short later;                /* enabled, but not yet in libevent */
+  bool read, write, event;    /* the script has such a callback */
+  bool ownfd;                 /* the descriptor is ours to close */
+  bool connecting;            /* from connect to "connected" or "error" */
+  bool inconnected;           /* in the callback of "connected" */
+  bool full;                  /* not reading: its input is at the high mark */
+  bool shutwrite;             /* no more data from the script... */
+  bool isshut;                /* ...and the peer has been told */
+};
+
+/* {==== bufferevent.c ==== */
+
+extern const lev_Word levL_directions[];
+
+lev_Bufferevent *levL_newbev (lua_State *L, int base, size_t size, int nuv,
+                              const lev_Flavour *flavour);
+void levL_openbev (lev_Base *base, lev_Bufferevent *b,
+                   struct bufferevent *bev);
+void levL_listen (lev_Bufferevent *b);
+bool levL_isbufferevent (const lev_Object *o);
+lev_Bufferevent *levL_checkbev (lua_State *L, int arg);
+lev_Bufferevent *levL_checktop (lua_State *L, int arg);
+struct evbuffer *levL_checkinput (lua_State *L, int arg);
+size_t levL_unsent (const lev_Bufferevent *b);
+void levL_unmark (lev_Bufferevent *b);
+bool levL_reads (const lev_Bufferevent *b);
+void levL_park (lev_Bufferevent *b);
+int levL_unpark (lev_Bufferevent *b);
+int levL_shutwrite (lev_Bufferevent *b);
+void levL_flush (lev_Bufferevent *b, const struct timeval *stall);
+bool levL_maketurn (lev_Bufferevent *b);
+void levL_taketurn (lev_Bufferevent *b);
+void levL_read (lev_Bufferevent *b);
+void levL_written (lev_Bufferevent *b);
+void levL_happened (lev_Bufferevent *b, short what, int err);
+
+/* ====} */
+
+/* {==== the flavours ==== */
+
+void levL_linger (lev_Bufferevent *b);
+bool levL_ispair (const lev_Bufferevent *b);
+bool levL_isfilter (const lev_Bufferevent *b);
+int levL_detachfilter (lua_State *L);
+lev_Bufferevent *levL_checksocket (lua_State *L, int arg);
+void levL_unlimit (lev_Bufferevent *b);
+
+void levL_openbufferevent_sock (lua_State *L);
+void levL_openbufferevent_pair (lua_State *L);
+void levL_openbufferevent_filter (lua_State *L);
+void levL_openbufferevent_ratelim (lua_State *L);
+
+/* ====} */
+
+#pragma GCC visibility pop
+
+#endif
