@@ -45,6 +45,7 @@ build = {
         "src/listener.c",
         "src/object.c",
         "src/process.c",
+        "src/util.c",
         "src/values.c",
       },
       incdirs = {"$(LIBEVENT_INCDIR)"},

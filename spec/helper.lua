@@ -109,6 +109,16 @@ function t.isopen(fd)
   return lfs.symlinkattributes(("/proc/self/fd/%d"):format(fd), "mode") ~= nil
 end
 
+t.O_NONBLOCK, t.O_CLOEXEC = tonumber("4000", 8), tonumber("2000000", 8)
+
+--- The flags of an open descriptor, as Linux tells them.
+function t.flagsof(fd)
+  for line in io.lines(("/proc/self/fdinfo/%d"):format(fd)) do
+    local flags = line:match "^flags:%s*(%d+)"
+    if flags then return tonumber(flags, 8) end
+  end
+end
+
 --- A path where nothing is yet.
 function t.path()
   local name = os.tmpname()

@@ -6,15 +6,8 @@ local t = require "spec.helper"
 local isopen, path, runfor = t.isopen, t.path, t.runfor
 
 local EINVAL, ENOTSOCK, EADDRINUSE = 22, 88, 98
-local O_NONBLOCK, O_CLOEXEC = tonumber("4000", 8), tonumber("2000000", 8)
-
---- The flags of an open descriptor, as Linux tells them.
-local function flagsof(fd)
-  for line in io.lines(("/proc/self/fdinfo/%d"):format(fd)) do
-    local flags = line:match "^flags:%s*(%d+)"
-    if flags then return tonumber(flags, 8) end
-  end
-end
+local O_NONBLOCK, O_CLOEXEC = t.O_NONBLOCK, t.O_CLOEXEC
+local flagsof = t.flagsof
 
 --- A LuaSocket object, connected to the listener.
 local function connect(listener)

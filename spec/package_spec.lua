@@ -81,6 +81,16 @@ describe("The package", function()
     end
   end)
 
+  it("names every function of the module there", function()
+    local row = read "README.md":match "\n| `libevent` |([^\n]+)"
+    for name, value in pairs(require "libevent") do
+      if type(value) == "function" then
+        assert.truthy(row:find("%f[%w_]" .. name .. "%f[^%w_]"),
+                      "libevent." .. name .. " is not in the README")
+      end
+    end
+  end)
+
   it("has no private prototype that nobody defines", function()
     local sources = table.concat(lines "cat src/*.c", "\n")
     for name in read "src/lev.h":gmatch "(levL_%w+) %(" do

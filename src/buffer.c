@@ -364,13 +364,8 @@ static int lev_buffer_search (lua_State *L) {
 }
 
 static int opteol (lua_State *L, int arg) {
-  if (lua_isnoneornil(L, arg))
-    return EVBUFFER_EOL_CRLF;
-  for (const lev_Word *w = eolwords; w->name; w++)
-    if (lua_type(L, arg) == LUA_TSTRING
-        && strcmp(w->name, lua_tostring(L, arg)) == 0)
-      return w->value;
-  return levL_expected(L, arg, arg, "one of any, crlf, crlf_strict, lf, nul");
+  return lua_isnoneornil(L, arg) ? EVBUFFER_EOL_CRLF
+                                 : levL_checkword(L, arg, eolwords);
 }
 
 /* buffer:search_eol([style [, from]]) -> position, length | nil */

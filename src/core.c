@@ -45,5 +45,6 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_openevent(L);
   levL_openbufferevent(L);
   levL_openlistener(L);
+  levL_openutil(L);
   return 1;
 }

@@ -1,7 +1,7 @@
 /*
 ** lev.h: what the files of lua-libevent share.
 **
-** An arrow points down only: core.c -> listener.c -> bufferevent.c ->
+** An arrow points down only: core.c -> util.c, listener.c -> bufferevent.c ->
 ** base.c, event.c, buffer.c -> callback.c -> object.c -> values.c, process.c.
 */
 #ifndef lev_h
@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -87,6 +88,7 @@ typedef struct lev_Word { const char *name; int value; } lev_Word;
 
 int levL_words (lua_State *L, int idx, int arg, const lev_Word *words);
 int levL_checkwords (lua_State *L, int arg, const lev_Word *words);
+int levL_checkword (lua_State *L, int arg, const lev_Word *words);
 void levL_pushwords (lua_State *L, int flags, const lev_Word *words);
 const struct timeval *levL_time (lua_State *L, int idx, int arg,
                                  struct timeval *tv);
@@ -95,6 +97,7 @@ lua_Integer levL_range (lua_State *L, int idx, int arg, lua_Integer min,
 size_t levL_optsize (lua_State *L, int arg, size_t def);
 int levL_checkfd (lua_State *L, int arg);
 int levL_checksignal (lua_State *L, int arg);
+bool levL_toscope (const char *s, uint32_t *scope);
 socklen_t levL_checkaddress (lua_State *L, int arg,
                              struct sockaddr_storage *ss);
 void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
@@ -118,6 +121,7 @@ const char *const *levL_methods (void);
 unsigned levL_forks (void);
 bool levL_takesignals (const lev_Base *base);
 void levL_dropsignals (const lev_Base *base);
+bool levL_random (void *bytes, size_t n);
 
 /* ====} */
 
@@ -179,6 +183,7 @@ void levL_openevent (lua_State *L);
 void levL_openbuffer (lua_State *L);
 void levL_openbufferevent (lua_State *L);
 void levL_openlistener (lua_State *L);
+void levL_openutil (lua_State *L);
 
 /* ====} */
 

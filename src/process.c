@@ -2,8 +2,9 @@
 ** process.c: what a process has only once, whatever the number of Lua
 ** states and threads in it: the disposition of SIGPIPE, the standard streams,
 ** the count of forks, the one base that libevent's signal handling serves, the
-** list of methods, which libevent makes anew, and frees, at each call, and
-** this library's own code, which libevent and the C library point into.
+** generator of random bytes, the list of methods, which libevent makes anew,
+** and frees, at each call, and this library's own code, which libevent and the
+** C library point into.
 */
 #include "lev.h"
 
@@ -112,4 +113,19 @@ void levL_dropsignals (const lev_Base *base) {
   if (owner == base && --nsignals == 0)
     owner = NULL;
   pthread_mutex_unlock(&mutex);
+}
+
+/* 'n' bytes that nobody can guess; false without a source for them. Where
+   libevent's own generator serves, it has no lock without evthread, and two
+   threads could be given the same bytes. */
+bool levL_random (void *bytes, size_t n) {
+  static bool ready;
+  bool ok;
+  pthread_mutex_lock(&mutex);
+  ready = ready || evutil_secure_rng_init() == 0;
+  ok = ready;
+  if (ok)
+    evutil_secure_rng_get_bytes(bytes, n);
+  pthread_mutex_unlock(&mutex);
+  return ok;
 }

@@ -117,6 +117,18 @@ int levL_checkwords (lua_State *L, int arg, const lev_Word *words) {
   return levL_words(L, arg, arg, words);
 }
 
+/* One word alone, of those that exclude each other. */
+int levL_checkword (lua_State *L, int arg, const lev_Word *words) {
+  const lev_Word *w = NULL;
+  arg = argument(L, arg);
+  if (lua_type(L, arg) == LUA_TSTRING)
+    w = findword(lua_tostring(L, arg), lua_rawlen(L, arg), words);
+  if (w == NULL)
+    return levL_expected(L, arg, arg, lua_pushfstring(L, "one of %s",
+                                                      known(L, words)));
+  return w->value;
+}
+
 /* One word is pushed by its constant address, which Lua's cache of API
    strings knows: no allocation in the usual callback. */
 void levL_pushwords (lua_State *L, int flags, const lev_Word *words) {
@@ -291,12 +303,13 @@ static bool toport (const char *s, in_port_t *port) {
   return n <= 65535;
 }
 
-/* "eth0" or "2" behind the % of a link-local address */
-static bool toscope (const char *s, uint32_t *scope) {
+/* "eth0" or "2" behind the % of a link-local address; "0" says nothing. */
+bool levL_toscope (const char *s, uint32_t *scope) {
   *scope = if_nametoindex(s);
-  if (*scope == 0 && *s && strlen(s) < 9 && s[strspn(s, "0123456789")] == '\0')
-    *scope = (uint32_t)strtoul(s, NULL, 10);
-  return *scope != 0;
+  if (*scope != 0)
+    return true;
+  *scope = (uint32_t)strtoul(s, NULL, 10);
+  return *s != '\0' && strlen(s) < 9 && s[strspn(s, "0123456789")] == '\0';
 }
 
 /* evutil_parse_sockaddr_port does not know port 0, and takes "80x",
@@ -321,7 +334,7 @@ static socklen_t toinet (const char *s, struct sockaddr_storage *ss) {
       *scope++ = '\0';
     sin6->sin6_family = AF_INET6;
     if (inet_pton(AF_INET6, host, &sin6->sin6_addr) != 1
-        || (scope && !toscope(scope, &sin6->sin6_scope_id))
+        || (scope && !levL_toscope(scope, &sin6->sin6_scope_id))
         || !toport(colon + 1, &sin6->sin6_port))
       return 0;
     return sizeof(*sin6);

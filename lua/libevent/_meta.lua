@@ -200,6 +200,118 @@ function libevent.base(options) end
 ---@return libevent.Buffer buffer
 function libevent.buffer(data) end
 
+--- Makes two sockets that are connected to each other, both non-blocking and
+--- close-on-exec: `base:bufferevent(fd)` takes one, another process or another
+--- part of the script the other. They are numbers, to be given to an object
+--- or to `closesocket`.
+---
+--- C: `evutil_socketpair`
+---@param type? "stream"|"dgram"|"seqpacket" "stream" if nil
+---@return integer|nil fd
+---@return integer|string fd2 the second descriptor, or the message
+---@return integer? errno
+function libevent.socketpair(type) end
+
+--- Reading from the descriptor and writing to it wait no more: they fail where
+--- they would have to. That belongs to the open file, not to the number: who
+--- shares a terminal's, like the shell, sees it too. `base:bufferevent` and
+--- `base:listener` do it themselves.
+---
+--- C: `evutil_make_socket_nonblocking`
+---@param fd libevent.descriptor
+---@return true|nil done
+---@return string? message
+---@return integer? errno
+function libevent.make_socket_nonblocking(fd) end
+
+--- Programs that this process starts do not get the descriptor.
+---
+--- C: `evutil_make_socket_closeonexec`
+---@param fd libevent.descriptor
+---@return true|nil done
+---@return string? message
+---@return integer? errno
+function libevent.make_socket_closeonexec(fd) end
+
+--- Closes a descriptor that is a number and belongs to no object: one of
+--- `socketpair`, or of `bev:detach`. Raises if it is not open. That an object
+--- still uses it, or an event watches it, is not noticed: close that instead.
+--- The number is free even after an error.
+---
+--- C: `evutil_closesocket`
+---@param fd integer
+---@return true|nil done
+---@return string? message
+---@return integer? errno
+function libevent.closesocket(fd) end
+
+--- A date as HTTP writes it: "Thu, 01 Jan 1970 00:00:00 GMT".
+---
+--- C: `evutil_date_rfc1123`
+---@param time? number seconds since 1970, years 0 to 9999; now if nil
+---@return string date
+function libevent.date_rfc1123(time) end
+
+--- Seconds of a clock that never goes back, whoever sets the time of day; they
+--- count from no particular moment. It goes on in steps of the kernel's, up to
+--- 10 ms on Linux; with "precise" in steps of a microsecond, for a little more
+--- time a call. The two may differ by a step: compare a clock with itself.
+---
+--- C: `evutil_gettime_monotonic`
+---@param flags? "precise"
+---@return number seconds
+function libevent.gettime_monotonic(flags) end
+
+--- The 4 or 16 bytes of an IPv4 or IPv6 address, in the order of the network;
+--- nil for any other text: no port, no brackets, no short forms ("127.1").
+--- Stricter than libevent, which takes "0x1::" and "1.2.3.4294967300".
+---
+--- C: `evutil_inet_pton`
+---@param address string "127.0.0.1", "::1"
+---@return string|nil packed
+function libevent.inet_pton(address) end
+
+--- The same for an address that may name its interface, as link-local ones do:
+--- "fe80::1%eth0", "fe80::1%2".
+---
+--- C: `evutil_inet_pton_scope`
+---@param address string
+---@return string|nil packed
+---@return integer? scope the interface's number, 0 for none
+function libevent.inet_pton_scope(address) end
+
+--- The text of 4 or 16 bytes of `inet_pton`, in its shortest form.
+---
+--- C: `evutil_inet_ntop`
+---@param packed string
+---@return string address
+function libevent.inet_ntop(packed) end
+
+--- The addresses of a host, in the order in which to try them, each once:
+--- `{"[::1]:80", "127.0.0.1:80"}`. An address is its own host. Asks the
+--- system's resolver and waits for it, for seconds if a server does not answer:
+--- no callback of this thread runs meanwhile. It is meant for the time before
+--- the loop.
+---
+--- C: `evutil_getaddrinfo`, `evutil_gai_strerror`, `evutil_freeaddrinfo`
+---@param host string
+---@param port integer|string 0 to 65535, or a service: "http"
+---@param family? "inet"|"inet6" IPv4 or IPv6 only; both if nil
+---@return string[]|nil addresses
+---@return string? message
+---@return integer? code the system's EAI_... number
+function libevent.getaddrinfo(host, port, family) end
+
+--- Random bytes that nobody can guess: those of the system's arc4random, or of
+--- libevent's own where libevent was built without it. nil if there is nothing
+--- to start it from.
+---
+--- C: `evutil_secure_rng_get_bytes`, `evutil_secure_rng_init`
+---@param n integer how many, 0 to 2147483647
+---@return string|nil bytes
+---@return string? message
+function libevent.secure_rng_bytes(n) end
+
 --- The loop. It runs while an event is pending: a timer, an event that was
 --- added, an enabled listener, a bufferevent that reads or has output to send.
 ---
