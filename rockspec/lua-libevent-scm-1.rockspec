@@ -30,6 +30,7 @@ build = {
   modules = {
     ["libevent"] = "lua/libevent/init.lua",
     ["libevent._meta"] = "lua/libevent/_meta.lua",
+    ["libevent.relay"] = "lua/libevent/relay.lua",
     ["libevent.core"] = {
       sources = {
         "src/base.c",

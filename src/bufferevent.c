@@ -38,7 +38,7 @@ static const lev_Bufferevent *bottom (const lev_Bufferevent *b) {
 /* May one of those that stand on 'b' be called? A full one by any drain. */
 static bool stackactive (const lev_Bufferevent *b) {
   for (; b; b = b->above)
-    if (b->full || (b->turn && event_pending(b->turn, EV_TIMEOUT, NULL))
+    if (b->busy || b->full || (b->turn && event_pending(b->turn, EV_TIMEOUT, NULL))
         || b->flavour->active(b))
       return true;
   return false;
@@ -330,17 +330,19 @@ static void tell (lev_Bufferevent *b, lev_Happening h) {
     levL_protect(&b->o, callevent, &h, NULL);
   else if (!connected)
     closeitself(b, h.what);
-  if (b->o.base)
-    levL_rest(&b->o);         /* libevent's own waiting for writing ends now */
-  for (; b; b = b->below)
-    b->inconnected = false;
 }
 
 /* Something else has happened than data. */
 void levL_happened (lev_Bufferevent *b, short what, int err) {
   lev_Happening h = {what, err};
+  b->busy++;
   if (b->flavour->note(b, &h))
     tell(b, h);
+  b->busy--;
+  if (b->o.base)
+    levL_rest(&b->o);         /* libevent's own waiting for writing ends now */
+  for (; b; b = b->below)
+    b->inconnected = false;
 }
 
 static void onevent (struct bufferevent *bev, short what, void *arg) {
@@ -358,6 +360,7 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
   lev_Trigger t = b->trigger;
   (void)fd; (void)what;
   memset(&b->trigger, 0, sizeof(t));
+  b->busy++;
   if (b->flavour->turn)
     b->flavour->turn(b);
   if (b->o.base && (t.directions & EV_READ))
@@ -366,6 +369,7 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
     levL_written(b);
   if (b->o.base && t.told.what)
     tell(b, t.told);
+  b->busy--;
   if (b->o.base)
     levL_rest(&b->o);
 }
@@ -738,8 +742,13 @@ static int lev_bufferevent__gc (lua_State *L) {
 
 /* bufferevent:close_after_flush([seconds]) -> bufferevent */
 static int lev_bufferevent_close_after_flush (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
   struct timeval stall = {FLUSHTIME, 0};
+  if (b->o.base == NULL || b->ending) {
+    lua_settop(L, 1);         /* like close, it may be called twice */
+    return 1;
+  }
+  levL_checktop(L, 1);
   levL_time(L, 2, 2, &stall);
   if (!evutil_timerisset(&stall) || b->flavour->idle(b))
     return lev_bufferevent_close(L);

@@ -82,6 +82,7 @@ struct lev_Bufferevent {
          LEV_FLUSHING,        /* closes when its output is sent... */
          LEV_LINGERING        /* ...and the peer has closed as well */
        } ending;
+  short busy;                 /* handlers that go on after a callback */
   short later;                /* enabled, but not yet in libevent */
   bool read, write, event;    /* the script has such a callback */
   bool ownfd;                 /* the descriptor is ours to close */

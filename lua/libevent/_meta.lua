@@ -51,6 +51,9 @@ local libevent = {}
 ---| "sndbuf" | "rcvbuf"
 ---@alias libevent.filtercb fun(source: libevent.Buffer, sink: libevent.Buffer,
 --- mode: "normal"|"flush"|"finished"): any, string?, integer?
+---@alias libevent.relaycb fun(a: libevent.Bufferevent,
+--- b: libevent.Bufferevent, what: "eof"|"timeout"|"error", detail: string,
+--- errno: integer?)
 ---@alias libevent.object libevent.Event|libevent.Bufferevent|libevent.Listener
 
 --- What an event waits for, joined by "|".
@@ -311,6 +314,22 @@ function libevent.getaddrinfo(host, port, family) end
 ---@return string|nil bytes
 ---@return string? message
 function libevent.secure_rng_bytes(n) end
+
+--- Joins two bufferevents: what one reads the other writes, without becoming a
+--- Lua string, both ways. Their callbacks are the relay's from now on, and it
+--- keeps them alive. A direction stops reading while 256 KiB of it wait to be
+--- sent; set timeouts against a peer that never takes them. The end of the data
+--- is passed on, and the other direction goes on until it ends too; an error or
+--- a timeout ends both. Then both are closed, what is still to be sent is sent,
+--- and `done` is told what ended the relay.
+---
+--- C: none
+---@param a libevent.Bufferevent
+---@param b libevent.Bufferevent
+---@param done? libevent.relaycb
+---@return libevent.Bufferevent a
+---@return libevent.Bufferevent b
+function libevent.relay(a, b, done) end
 
 --- The loop. It runs while an event is pending: a timer, an event that was
 --- added, an enabled listener, a bufferevent that reads or has output to send.

@@ -2,6 +2,7 @@
 
 local libevent = require "libevent.core"
 
+libevent.relay = require "libevent.relay"
 libevent._VERSION = "lua-libevent 0.1.0"
 
 return libevent

@@ -1,0 +1,53 @@
+--- libevent.relay: two bufferevents joined, what one reads the other writes.
+---
+--- No byte becomes a Lua string. Each direction stops reading while the other
+--- end has HIGH bytes to send, and goes on when LOW are left of them: a peer
+--- that takes nothing costs no more memory than that. The end of one direction
+--- is passed on, and the other goes on until it ends too.
+
+local HIGH, LOW = 256 * 1024, 64 * 1024
+
+return function(a, b, done)
+  local open = 2                                      -- directions
+  local waiting = {}                                  -- who does not read
+
+  local function finish(what, detail, errno)
+    a:close_after_flush()
+    b:close_after_flush()
+    if done then done(a, b, what, detail, errno) end
+  end
+
+  local function pass(from, to)
+    if not pcall(to.write, to, from:input()) then     -- the script closed it
+      return finish("error", "closed")
+    end
+    waiting[from] = #to:output() >= HIGH or nil
+    if waiting[from] then from:disable "read" end
+    return true
+  end
+
+  local function join(from, to)
+    from:setwatermark("write", LOW)
+    from:setcb(function() pass(from, to) end, function()
+      if waiting[to] then
+        waiting[to] = nil
+        to:enable "read"
+      end
+    end, function(_, what, detail, errno)
+      if what == "connected" then return end
+      if what ~= "eof" or detail ~= "reading" or open == 1 then
+        return finish(what, detail, errno)
+      end
+      if pass(from, to) then
+        open = open - 1
+        waiting[from] = nil
+        to:shutdown "write"
+      end
+    end)
+    from:enable "read"
+  end
+
+  join(a, b)
+  join(b, a)
+  return a, b
+end

@@ -1,0 +1,137 @@
+--- The examples that pass data on: real processes, spoken to over sockets.
+
+local process = require "spec.process"
+local socket = require "socket"
+local t = require "spec.helper"
+
+local MEGABYTE = ("0123456789abcdef"):rep(2^16)
+
+local function dial(port)
+  local peer = assert(socket.connect("127.0.0.1", port))
+  peer:settimeout(5 * t.slow)
+  return peer
+end
+
+local function listen()
+  local server = assert(socket.bind("127.0.0.1", 0))
+  server:settimeout(5 * t.slow)
+  return server, math.tointeger(select(2, server:getsockname()))
+end
+
+--- Leaves without a word, by a reset.
+local function vanish(peer)
+  assert(peer:setoption("linger", {on = true, timeout = 0}))
+  peer:close()
+end
+
+describe("examples/filter.lua", function()
+  after_each(process.killall)
+
+  it("sends lines as frames and gets them back in upper case", function()
+    local text, status = process.start "examples/filter.lua one '' two":finish()
+    assert.equal(0, status, text)
+    for _, line in ipairs {"server got: one\n", "client got: ONE\n",
+                           "client got: \n", "client got: TWO\n"} do
+      assert.truthy(text:find(line, 1, true), text)
+    end
+    assert.match("client: eof, reading\n$", text)
+  end)
+
+  it("takes long lines, and refuses those that no frame can hold", function()
+    local long = ("x"):rep(0xffff)
+    local text = process.start("examples/filter.lua " .. long):finish()
+    assert.truthy(text:find("client got: " .. long:upper(), 1, true))
+    text = process.start("examples/filter.lua " .. long .. "x"):finish()
+    assert.truthy(text:find("client: error, line too long", 1, true), text)
+  end)
+end)
+
+describe("examples/tcp_proxy.lua", function()
+  after_each(process.killall)
+
+  --- A proxy in front of a server that the spec plays.
+  local function proxied()
+    local server, target = listen()
+    local p = process.start(("examples/tcp_proxy.lua 127.0.0.1:0 127.0.0.1:%d")
+                            :format(target))
+    local port = tonumber((p:expect "proxy on 127.0.0.1:(%d+)"))
+    local client = dial(port)
+    local conn = assert(server:accept())
+    conn:settimeout(5 * t.slow)
+    server:close()
+    return p, client, conn, port
+  end
+
+  it("has fewer than 40 lines of code", function()
+    local n = 0
+    for line in io.lines "examples/tcp_proxy.lua" do
+      if line:match "%S" and not line:match "^%s*%-%-" then n = n + 1 end
+    end
+    assert.is_true(n < 40, tostring(n))
+  end)
+
+  it("passes on what both sides say", function()
+    local p, client, conn = proxied()
+    assert(client:send "question\n")
+    assert.equal("question", conn:receive())
+    assert(conn:send "answer\n")
+    assert.equal("answer", client:receive())
+    client:close()
+    assert.same({nil, "closed", ""}, {conn:receive()})
+    conn:close()
+    assert.equal(0, select(2, p:stop "TERM"))
+  end)
+
+  it("keeps one direction open when the other is closed", function()
+    local p, client, conn = proxied()
+    assert(client:send "all I have\n")
+    client:shutdown "send"
+    assert.equal("all I have\n", conn:receive "*a")
+    assert(conn:send(MEGABYTE))
+    conn:close()
+    assert.is_true(client:receive "*a" == MEGABYTE)
+    client:close()
+    assert.equal(0, select(2, p:stop "TERM"))
+  end)
+
+  --- The most memory that a process has had, in KiB.
+  local function peak(p)
+    local file = io.open(("/proc/%d/status"):format(p.pid))
+    local kib = file:read "a":match "VmHWM:%s*(%d+)"
+    file:close()
+    return tonumber(kib)
+  end
+
+  it("does not buffer what a stalled side does not take", function()
+    local p, client, conn = proxied()
+    local before = peak(p)
+    client:settimeout(0.05)
+    local sent, blocked = 0, 0
+    while blocked < 3 do
+      local n, err, part = client:send(MEGABYTE)
+      blocked = err and blocked + 1 or 0
+      sent = sent + (n or part)
+    end
+    assert.is_true(peak(p) - before < 4096, peak(p) - before .. " KiB")
+    client:shutdown "send"
+    assert.equal(sent, #conn:receive "*a")
+    client:close()
+    conn:close()
+    assert.equal(0, select(2, p:stop "TERM"))
+  end)
+
+  it("ends both sides after a reset, and serves on", function()
+    local p, client, conn, port = proxied()
+    assert(client:send "hello\n")
+    assert.equal("hello", conn:receive())
+    vanish(conn)
+    assert.same({nil, "closed", ""}, {client:receive()})
+    p:expect "ended: error, "
+    client:close()
+    local next = dial(port)                     -- its server is no more
+    assert.same({nil, "closed", ""}, {next:receive()})
+    p:expect "Connection refused"
+    next:close()
+    assert.equal(0, select(2, p:stop "INT"))
+  end)
+end)
