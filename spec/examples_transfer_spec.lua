@@ -1,5 +1,6 @@
 --- The examples that pass data on: real processes, spoken to over sockets.
 
+local libevent = require "libevent"
 local process = require "spec.process"
 local socket = require "socket"
 local t = require "spec.helper"
@@ -14,6 +15,7 @@ end
 
 local function listen()
   local server = assert(socket.bind("127.0.0.1", 0))
+  assert(libevent.make_socket_closeonexec(server))
   server:settimeout(5 * t.slow)
   return server, math.tointeger(select(2, server:getsockname()))
 end
