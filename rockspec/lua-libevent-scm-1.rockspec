@@ -46,6 +46,7 @@ build = {
         "src/listener.c",
         "src/object.c",
         "src/process.c",
+        "src/reference.c",
         "src/util.c",
         "src/values.c",
       },

@@ -163,23 +163,10 @@ describe("A callback", function()
 end)
 
 describe("In a host program that runs its own loop", function()
-  local function host(script)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(script)
-    file:close()
-    local pipe = io.popen(("timeout %d %s/host %s 2>&1"):format(
-      20 * t.slow, os.getenv "BUILD", path))
-    local text = pipe:read "a"
-    local ok = pipe:close()
-    os.remove(path)
-    return text, ok
-  end
-
   local ending = "running 1\nafter lua_close 1\nevents left 1\n"
 
   it("callbacks come, and lua_close takes away what Lua hung there", function()
-    local text, ok = host [[
+    local text, ok = t.host [[
       local n = 0
       base:timer(function() n = n + 1 if n == 3 then print "three" end end,
                  "persist"):add(0.005)
@@ -194,7 +181,7 @@ describe("In a host program that runs its own loop", function()
   end)
 
   it("an error is warned of and the loop goes on", function()
-    local text, ok = host [[
+    local text, ok = t.host [[
       warn "@on"
       base:timer(function() error "oh no" end):add(0)
       base:timer(function() print "later" end):add(0.01)
@@ -205,7 +192,7 @@ describe("In a host program that runs its own loop", function()
   end)
 
   it("a base closed and forgotten in its callback ends after it", function()
-    local text, ok = host [[
+    local text, ok = t.host [[
       base:timer(function(timer)
         timer:base():close()
         base = nil
@@ -220,14 +207,14 @@ describe("In a host program that runs its own loop", function()
   end)
 
   it("a callback cannot run the host's loop again", function()
-    local text = host [[
+    local text = t.host [[
       base:timer(function() print(pcall(base.dispatch, base)) end):add(0)
     ]]
     assert.truthy(text:find "false\tthe loop of this base runs already", text)
   end)
 
   it("an error after closing the base is warned of", function()
-    local text, ok = host [[
+    local text, ok = t.host [[
       warn "@on"
       base:timer(function() base:close() error "oh no" end):add(0)
     ]]
@@ -237,7 +224,7 @@ describe("In a host program that runs its own loop", function()
   end)
 
   it("closing the base in a callback leaves the host's loop alone", function()
-    local text, ok = host [[
+    local text, ok = t.host [[
       base:timer(print, "persist"):add(20)
       local listener = base:listener("127.0.0.1:0", print)
       base:timer(function(timer)

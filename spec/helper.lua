@@ -147,6 +147,21 @@ function t.lua(code)
   return text, tonumber(status)
 end
 
+--- Runs 'code' in the host program of spec/c/host.c: all that it printed, and
+--- whether it ended well.
+function t.host(code)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(code)
+  file:close()
+  local pipe = io.popen(("timeout %d %s/host %s 2>&1"):format(
+    20 * t.slow, os.getenv "BUILD", path))
+  local text = pipe:read "a"
+  local ok = pipe:close()
+  os.remove(path)
+  return text, ok
+end
+
 --- A listener on a free port of 127.0.0.1 and a bufferevent connected to it:
 --- both ends are given to f(server, client) when the two are connected.
 function t.connected(base, f)

@@ -97,8 +97,9 @@ void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
 
 /* {==== Data: strings, numbers and buffers ==== */
 
-/* Numbers become their strings first: that allocates, so it can run a
-   finalizer, which is anybody's code. What is open is checked after it. */
+/* Numbers become their strings first, and large strings get room: that
+   allocates, so it can run a finalizer, which is anybody's code. What is open
+   is checked after it. */
 void levL_checkdata (lua_State *L, int first, int last) {
   for (int arg = first; arg <= last; arg++) {
     if (lua_isstring(L, arg))
@@ -106,6 +107,7 @@ void levL_checkdata (lua_State *L, int first, int last) {
     else if (!luaL_testudata(L, arg, LEV_BUFFER))
       levL_expected(L, arg, arg, "string, number or Buffer");
   }
+  levL_reserve(L, first, last);
   for (int arg = first; arg <= last; arg++)
     if (lua_type(L, arg) != LUA_TSTRING)
       levL_checksource(L, arg);
@@ -115,11 +117,8 @@ void levL_checkdata (lua_State *L, int first, int last) {
 bool levL_adddata (lua_State *L, int first, int last, struct evbuffer *to) {
   int r = 0;
   for (int arg = first; arg <= last && r == 0; arg++) {
-    if (lua_type(L, arg) == LUA_TSTRING) {
-      size_t len;
-      const char *s = lua_tolstring(L, arg, &len);
-      r = evbuffer_add(to, s, len);
-    }
+    if (lua_type(L, arg) == LUA_TSTRING)
+      r = levL_addstring(L, arg, to);
     else
       r = evbuffer_add_buffer(to, ((lev_Buffer *)lua_touserdata(L, arg))->buf);
   }
@@ -236,11 +235,8 @@ static int lev_buffer_prepend (lua_State *L) {
   checkopen(L, 1);
   levL_checkdata(L, 2, 2);
   buf = levL_checksource(L, 1);
-  if (lua_type(L, 2) == LUA_TSTRING) {
-    size_t len;
-    const char *s = lua_tolstring(L, 2, &len);
-    r = evbuffer_prepend(buf, s, len);
-  }
+  if (lua_type(L, 2) == LUA_TSTRING)
+    r = levL_prependstring(L, 2, buf);
   else
     r = evbuffer_prepend_buffer(buf, levL_checksource(L, 2));
   if (r < 0)

@@ -133,9 +133,10 @@ bool levL_reads (const lev_Bufferevent *b) {
   return b == NULL;
 }
 
-/* What stands on it ends first. Output that is left would still be written
-   after a callback of "connected", to a descriptor number that is no longer
-   ours: it goes before libevent's part, which goes in a later turn. */
+/* What stands on it ends first. libevent frees the buffers in a later turn of
+   the loop. Output that is left would still be written after a callback of
+   "connected", to a descriptor number that is no longer ours; and what refers
+   to strings of Lua's could outlive them. So both are emptied. */
 static void freebufferevent (lev_Object *o) {
   lev_Bufferevent *b = (lev_Bufferevent *)o;
   lev_Bufferevent *above = b->above;

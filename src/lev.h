@@ -2,7 +2,8 @@
 ** lev.h: what the files of lua-libevent share.
 **
 ** An arrow points down only: core.c -> util.c, listener.c -> bufferevent.c ->
-** base.c, event.c, buffer.c -> callback.c -> object.c -> values.c, process.c.
+** base.c, event.c, buffer.c -> reference.c, callback.c -> object.c ->
+** values.c, process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -164,6 +165,10 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
 /* gives the buffer of an argument, which must be open */
 typedef struct evbuffer *(*lev_Get) (lua_State *L, int arg);
 
+void levL_reserve (lua_State *L, int first, int last);
+int levL_addstring (lua_State *L, int arg, struct evbuffer *to);
+int levL_prependstring (lua_State *L, int arg, struct evbuffer *to);
+
 struct evbuffer *levL_newbuffer (lua_State *L);
 struct evbuffer *levL_tobuffer (lua_State *L, int idx);
 void levL_checkdata (lua_State *L, int first, int last);
@@ -178,6 +183,7 @@ void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
 lev_Object *levL_newbufferevent (lua_State *L, int base, int fd);
 void levL_nodelay (int fd);
 
+void levL_openreference (lua_State *L);
 void levL_openbase (lua_State *L);
 void levL_openevent (lua_State *L);
 void levL_openbuffer (lua_State *L);

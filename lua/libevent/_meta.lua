@@ -24,8 +24,9 @@
 ---@field _VERSION string
 local libevent = {}
 
---- Binary safe. A number is written as Lua prints it. A Buffer gives its bytes
---- away without a copy and is empty afterwards.
+--- Binary safe. A string of 16 KiB or more is not copied, but kept for as long
+--- as its bytes are on their way. A number is written as Lua prints it. A
+--- Buffer gives its bytes away without a copy and is empty afterwards.
 ---@alias libevent.data string|number|libevent.Buffer
 
 --- An open descriptor: its number, a Lua file, or any object with a method
@@ -657,7 +658,7 @@ local Buffer = {}
 
 --- Adds data to the end. Nothing is added if one argument is wrong.
 ---
---- C: `evbuffer_add`, `evbuffer_add_buffer`
+--- C: `evbuffer_add`, `evbuffer_add_reference`, `evbuffer_add_buffer`
 ---@param ... libevent.data
 ---@return libevent.Buffer buffer
 function Buffer:add(...) end
