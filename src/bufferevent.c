@@ -731,7 +731,7 @@ static int lev_bufferevent_base (lua_State *L) {
 /* bufferevent:close() -> bufferevent: the other end of a pair hears of it */
 static int lev_bufferevent_close (lua_State *L) {
   lev_Bufferevent *b = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
-  if (b->partner)
+  if (b->o.base && bottom(b)->partner)
     levL_anchor(L, 1, &b->o);
   return levL_close(L, &kind);
 }
