@@ -47,6 +47,7 @@ build = {
         "src/object.c",
         "src/process.c",
         "src/reference.c",
+        "src/segment.c",
         "src/util.c",
         "src/values.c",
       },

@@ -7,6 +7,7 @@ local function objects(base)
     ["libevent.Base"] = base,
     ["libevent.Event"] = base:timer(print),
     ["libevent.Buffer"] = libevent.buffer(),
+    ["libevent.FileSegment"] = libevent.file_segment(io.tmpfile()),
     ["libevent.Bufferevent"] = base:bufferevent(),
     ["libevent.Listener"] = base:listener("127.0.0.1:0", print),
   }

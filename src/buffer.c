@@ -15,12 +15,6 @@
 
 #define LEV_UVOWNER LEV_UVBASE      /* of a borrowed buffer: its bufferevent */
 
-typedef struct lev_Buffer {
-  struct evbuffer *buf;             /* NULL once closed */
-  lev_Object *owner;                /* who it is borrowed from, or NULL */
-  const bool *sealed;               /* of an output: takes no more data */
-} lev_Buffer;
-
 static const lev_Word eolwords[] = {
   {"any", EVBUFFER_EOL_ANY}, {"crlf", EVBUFFER_EOL_CRLF},
   {"crlf_strict", EVBUFFER_EOL_CRLF_STRICT}, {"lf", EVBUFFER_EOL_LF},
@@ -33,7 +27,7 @@ static bool isopen (const lev_Buffer *b) {
   return b->buf && (b->owner == NULL || b->owner->base);
 }
 
-static lev_Buffer *checkopen (lua_State *L, int arg) {
+lev_Buffer *levL_checkbuffer (lua_State *L, int arg) {
   lev_Buffer *b = luaL_checkudata(L, arg, LEV_BUFFER);
   if (!isopen(b))
     luaL_argerror(L, arg, b->owner ? "Bufferevent is closed"
@@ -43,23 +37,35 @@ static lev_Buffer *checkopen (lua_State *L, int arg) {
   return b;
 }
 
-static struct evbuffer *checkbuffer (lua_State *L, int arg) {
-  return checkopen(L, arg)->buf;
+static lev_Buffer *checkend (lua_State *L, int arg, int end) {
+  lev_Buffer *b = levL_checkbuffer(L, arg);
+  if (b->frozen & end)
+    luaL_argerror(L, arg, lua_pushfstring(L, "the %s of %s is frozen",
+        end == LEV_START ? "start" : "end",
+        b->owner == NULL ? "the buffer" : b->sealed ? "an output"
+                                                    : "an input"));
+  return b;
+}
+
+/* A buffer whose bytes are looked at. Those of a file are not in memory, but
+   libevent would look for them there. */
+struct evbuffer *levL_checkbytes (lua_State *L, int arg) {
+  lev_Buffer *b = levL_checkbuffer(L, arg);
+  b->file = b->file && evbuffer_get_length(b->buf) > 0;
+  luaL_argcheck(L, !b->file, arg,
+                "this output holds a file, whose bytes are not in memory");
+  return b->buf;
 }
 
 /* A buffer whose start is taken from. */
 struct evbuffer *levL_checksource (lua_State *L, int arg) {
-  lev_Buffer *b = checkopen(L, arg);
-  luaL_argcheck(L, b->sealed == NULL, arg, "the start of an output is frozen");
-  return b->buf;
+  return checkend(L, arg, LEV_START)->buf;
 }
 
 /* A buffer whose end is added to. What is in an output will be sent: its
    bufferevent is active from now on. */
 struct evbuffer *levL_checksink (lua_State *L, int arg) {
-  lev_Buffer *b = checkopen(L, arg);
-  luaL_argcheck(L, b->owner == NULL || b->sealed, arg,
-                "the end of an input is frozen");
+  lev_Buffer *b = checkend(L, arg, LEV_END);
   if (b->owner) {
     luaL_argcheck(L, !*b->sealed, arg, "Bufferevent is shut down for writing");
     lua_getiuservalue(L, arg, LEV_UVOWNER);
@@ -80,15 +86,24 @@ void levL_settlesink (lua_State *L, int arg) {
   }
 }
 
-/* The buffer 'buf' of the object at 'owner', as a userdata: an output that
-   takes data until 'sealed', or an input, where that is NULL. */
-void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
-                        const bool *sealed) {
+static lev_Buffer *newbuffer (lua_State *L) {
   lev_Buffer *b = lua_newuserdatauv(L, sizeof(*b), 1);
+  memset(b, 0, sizeof(*b));
+  luaL_setmetatable(L, LEV_BUFFER);
+  return b;
+}
+
+/* The buffer 'buf' of the object at 'owner', as a userdata: an output that
+   takes data until 'sealed', or an input, where that is NULL. libevent
+   freezes them itself. 'tofd': it writes the output to a descriptor. */
+void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
+                        const bool *sealed, bool tofd) {
+  lev_Buffer *b = newbuffer(L);
   b->buf = buf;
   b->owner = lua_touserdata(L, owner);
   b->sealed = sealed;
-  luaL_setmetatable(L, LEV_BUFFER);
+  b->frozen = sealed ? LEV_START : LEV_END;
+  b->tofd = tofd;
   lua_pushvalue(L, owner);
   lua_setiuservalue(L, -2, LEV_UVOWNER);
 }
@@ -189,9 +204,7 @@ void levL_pushdata (lua_State *L, lev_Get get, int arg, size_t n) {
 
 /* Pushes an empty buffer of the script's own. */
 struct evbuffer *levL_newbuffer (lua_State *L) {
-  lev_Buffer *b = lua_newuserdatauv(L, sizeof(*b), 1);
-  memset(b, 0, sizeof(*b));
-  luaL_setmetatable(L, LEV_BUFFER);
+  lev_Buffer *b = newbuffer(L);
   b->buf = evbuffer_new();
   if (b->buf == NULL)
     levL_nomemory(L);
@@ -218,7 +231,7 @@ static int lev_buffer_new (lua_State *L) {
 static int lev_buffer_add (lua_State *L) {
   int last = lua_gettop(L);
   bool ok;
-  checkopen(L, 1);
+  levL_checkbuffer(L, 1);
   levL_checkdata(L, 2, last);
   ok = levL_adddata(L, 2, last, levL_checksink(L, 1));
   levL_settlesink(L, 1);
@@ -232,7 +245,7 @@ static int lev_buffer_add (lua_State *L) {
 static int lev_buffer_prepend (lua_State *L) {
   struct evbuffer *buf;
   int r;
-  checkopen(L, 1);
+  levL_checkbuffer(L, 1);
   levL_checkdata(L, 2, 2);
   buf = levL_checksource(L, 1);
   if (lua_type(L, 2) == LUA_TSTRING)
@@ -269,10 +282,10 @@ static size_t optoffset (lua_State *L, int arg, size_t len, size_t def) {
 
 /* buffer:copyout([n [, from]]) -> string */
 static int lev_buffer_copyout (lua_State *L) {
-  size_t len = evbuffer_get_length(checkbuffer(L, 1));
+  size_t len = evbuffer_get_length(levL_checkbytes(L, 1));
   size_t n = levL_optsize(L, 2, len);
   size_t at = optoffset(L, 3, len, 0);
-  pushcopy(L, checkbuffer, 1, at, n < len - at ? n : len - at);
+  pushcopy(L, levL_checkbytes, 1, at, n < len - at ? n : len - at);
   return 1;
 }
 
@@ -284,7 +297,7 @@ static int lev_buffer_copyout (lua_State *L) {
 static int lev_buffer_add_buffer (lua_State *L) {
   struct evbuffer *source;
   int r;
-  checkopen(L, 1);
+  levL_checkbuffer(L, 1);
   source = levL_checksource(L, 2);
   r = evbuffer_add_buffer(levL_checksink(L, 1), source);
   levL_settlesink(L, 1);
@@ -330,11 +343,11 @@ static int lev_buffer_remove_buffer (lua_State *L) {
 
 /* buffer:search(what [, from [, to]]) -> position | nil */
 static int lev_buffer_search (lua_State *L) {
-  struct evbuffer *buf = checkbuffer(L, 1);
+  struct evbuffer *buf = levL_checkbytes(L, 1);
   struct evbuffer_ptr start, end, found;
   size_t size, len, from, to;
   const char *what = luaL_checklstring(L, 2, &size);
-  buf = checkbuffer(L, 1);    /* again, after a number became a string */
+  buf = levL_checkbytes(L, 1);    /* again, after a number became a string */
   len = evbuffer_get_length(buf);
   from = optoffset(L, 3, len, 0);
   to = lua_isnoneornil(L, 4) ? len
@@ -366,7 +379,7 @@ static int opteol (lua_State *L, int arg) {
 
 /* buffer:search_eol([style [, from]]) -> position, length | nil */
 static int lev_buffer_search_eol (lua_State *L) {
-  struct evbuffer *buf = checkbuffer(L, 1);
+  struct evbuffer *buf = levL_checkbytes(L, 1);
   int style = opteol(L, 2);
   size_t from = optoffset(L, 3, evbuffer_get_length(buf), 0);
   struct evbuffer_ptr start, found;
@@ -431,7 +444,7 @@ static int pushcount (lua_State *L, int n, int err) {
 static int lev_buffer_read (lua_State *L) {
   size_t n = INT_MAX;
   int fd, count, err;
-  checkopen(L, 1);
+  levL_checkbuffer(L, 1);
   if (!lua_isnoneornil(L, 3))
     n = (size_t)levL_range(L, 3, 3, 1, LUA_MAXINTEGER);
   fd = levL_checkfd(L, 2);
@@ -447,7 +460,7 @@ static int lev_buffer_write (lua_State *L) {
   struct evbuffer *buf;
   size_t n;
   int fd, count = 0;
-  checkopen(L, 1);
+  levL_checkbuffer(L, 1);
   n = levL_optsize(L, 3, INT_MAX);
   fd = levL_checkfd(L, 2);
   buf = levL_checksource(L, 1);
@@ -460,7 +473,8 @@ static int lev_buffer_write (lua_State *L) {
 
 /* buffer:length() -> count; #buffer too */
 static int lev_buffer_length (lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)evbuffer_get_length(checkbuffer(L, 1)));
+  lev_Buffer *b = levL_checkbuffer(L, 1);
+  lua_pushinteger(L, (lua_Integer)evbuffer_get_length(b->buf));
   return 1;
 }
 
@@ -481,7 +495,7 @@ static int lev_buffer__tostring (lua_State *L) {
   lev_Buffer *b = luaL_checkudata(L, 1, LEV_BUFFER);
   if (!isopen(b))
     return levL_tostring(L, LEV_BUFFER, false);
-  pushcopy(L, checkbuffer, 1, 0, evbuffer_get_length(b->buf));
+  pushcopy(L, levL_checkbytes, 1, 0, evbuffer_get_length(b->buf));
   return 1;
 }
 

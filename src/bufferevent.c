@@ -507,7 +507,7 @@ static int pushbuffer (lua_State *L, bool input) {
     return 1;
   levL_pushborrowed(L, 1, input ? bufferevent_get_input(b->bev)
                                 : bufferevent_get_output(b->bev),
-                    input ? NULL : &b->shutwrite);
+                    input ? NULL : &b->shutwrite, !input);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, uv);
   return 1;

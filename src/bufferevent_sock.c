@@ -167,10 +167,14 @@ static const lev_Flavour sock = {
   closefd, NULL
 };
 
+bool levL_issocket (const lev_Bufferevent *b) {
+  return b->flavour == &sock;
+}
+
 /* A bufferevent that has a descriptor, or will. */
 lev_Bufferevent *levL_checksocket (lua_State *L, int arg) {
   lev_Bufferevent *b = levL_checkbev(L, arg);
-  luaL_argcheck(L, b->flavour == &sock, arg, "Bufferevent is not on a socket");
+  luaL_argcheck(L, levL_issocket(b), arg, "Bufferevent is not on a socket");
   return b;
 }
 

@@ -43,6 +43,7 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_openreference(L);
   levL_openbase(L);
   levL_openbuffer(L);
+  levL_opensegment(L);
   levL_openevent(L);
   levL_openbufferevent(L);
   levL_openlistener(L);

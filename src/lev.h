@@ -2,8 +2,8 @@
 ** lev.h: what the files of lua-libevent share.
 **
 ** An arrow points down only: core.c -> util.c, listener.c -> bufferevent.c ->
-** base.c, event.c, buffer.c -> reference.c, callback.c -> object.c ->
-** values.c, process.c.
+** segment.c, base.c, event.c -> buffer.c -> reference.c, callback.c ->
+** object.c -> values.c, process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -30,6 +30,7 @@
 #define LEV_BASE "libevent.Base"
 #define LEV_EVENT "libevent.Event"
 #define LEV_BUFFER "libevent.Buffer"
+#define LEV_FILESEGMENT "libevent.FileSegment"
 #define LEV_BUFFEREVENT "libevent.Bufferevent"
 #define LEV_LISTENER "libevent.Listener"
 #define LEV_RATELIMITGROUP "libevent.RateLimitGroup"
@@ -160,15 +161,32 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
 
 /* ====} */
 
-/* {==== the objects, as their neighbours see them ==== */
-
-/* gives the buffer of an argument, which must be open */
-typedef struct evbuffer *(*lev_Get) (lua_State *L, int arg);
+/* {==== reference.c: large strings without a copy ==== */
 
 void levL_reserve (lua_State *L, int first, int last);
 int levL_addstring (lua_State *L, int arg, struct evbuffer *to);
 int levL_prependstring (lua_State *L, int arg, struct evbuffer *to);
 
+/* ====} */
+
+/* {==== buffer.c: what its neighbours add, take and look at ==== */
+
+enum { LEV_START = 1, LEV_END = 2 };      /* of a buffer */
+
+typedef struct lev_Buffer {
+  struct evbuffer *buf;       /* NULL once closed */
+  lev_Object *owner;          /* who it is borrowed from, or NULL */
+  const bool *sealed;         /* of an output: takes no more data */
+  int frozen;                 /* the ends that nothing passes */
+  bool tofd;                  /* libevent writes it to a descriptor */
+  bool file;                  /* and it holds a file, or did */
+} lev_Buffer;
+
+/* gives the buffer of an argument, which must be open */
+typedef struct evbuffer *(*lev_Get) (lua_State *L, int arg);
+
+lev_Buffer *levL_checkbuffer (lua_State *L, int arg);
+struct evbuffer *levL_checkbytes (lua_State *L, int arg);
 struct evbuffer *levL_newbuffer (lua_State *L);
 struct evbuffer *levL_tobuffer (lua_State *L, int idx);
 void levL_checkdata (lua_State *L, int first, int last);
@@ -178,7 +196,11 @@ struct evbuffer *levL_checksource (lua_State *L, int arg);
 struct evbuffer *levL_checksink (lua_State *L, int arg);
 void levL_settlesink (lua_State *L, int arg);
 void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
-                        const bool *sealed);
+                        const bool *sealed, bool tofd);
+
+/* ====} */
+
+/* {==== the other objects, as their neighbours see them ==== */
 
 lev_Object *levL_newbufferevent (lua_State *L, int base, int fd);
 void levL_nodelay (int fd);
@@ -187,6 +209,7 @@ void levL_openreference (lua_State *L);
 void levL_openbase (lua_State *L);
 void levL_openevent (lua_State *L);
 void levL_openbuffer (lua_State *L);
+void levL_opensegment (lua_State *L);
 void levL_openbufferevent (lua_State *L);
 void levL_openlistener (lua_State *L);
 void levL_openutil (lua_State *L);

@@ -124,6 +124,7 @@ void levL_happened (lev_Bufferevent *b, short what, int err);
 /* {==== the flavours ==== */
 
 void levL_linger (lev_Bufferevent *b);
+bool levL_issocket (const lev_Bufferevent *b);
 bool levL_ispair (const lev_Bufferevent *b);
 bool levL_isfilter (const lev_Bufferevent *b);
 int levL_detachfilter (lua_State *L);

@@ -331,6 +331,18 @@ function libevent.secure_rng_bytes(n) end
 ---@return libevent.Bufferevent a
 ---@return libevent.Bufferevent b
 function libevent.relay(a, b, done) end
+--- A part of a file that is added to buffers, with a descriptor of its own. For
+--- `file`, `offset` and `length` see `buffer:add_file`. nil if no descriptor is
+--- left.
+---
+--- C: `evbuffer_file_segment_new`
+---@param file libevent.descriptor
+---@param offset? integer from 0, which is the default
+---@param length? integer up to the end of the file if nil
+---@return libevent.FileSegment|nil segment
+---@return string? message
+---@return integer? errno
+function libevent.file_segment(file, offset, length) end
 
 --- The loop. It runs while an event is pending: a timer, an event that was
 --- added, an enabled listener, a bufferevent that reads or has output to send.
@@ -773,6 +785,39 @@ function Buffer:read(fd, n) end
 ---@return integer? errno
 function Buffer:write(fd, n) end
 
+--- Adds a part of a file to the end. `file` is a file on disk, open for
+--- reading, and may be closed at once; its position stays. What Lua has not yet
+--- flushed is not in it. Raises if the file has no such part.
+---
+--- In the output of a bufferevent on a socket the system sends the bytes from
+--- the file, without a copy, in later turns of the loop: the file must not
+--- change until then. Such an output is not in memory: to look at its bytes
+--- (`copyout`, `search`, `search_eol`, `tostring`) raises until it is sent. The
+--- last 16 KiB of the part are read at once, and in any other buffer all of it.
+---
+--- nil, and nothing added, if that fails or no descriptor is left.
+---
+--- C: `evbuffer_add_file`
+---@param file libevent.descriptor
+---@param offset? integer from 0, as `file:seek` counts; 0 if nil
+---@param length? integer up to the end of the file if nil
+---@return libevent.Buffer|nil buffer
+---@return string? message
+---@return integer? errno
+function Buffer:add_file(file, offset, length) end
+
+--- Adds a part of a file segment to the end, as `add_file` does. One segment
+--- can be in many buffers with one descriptor, and may be closed at once.
+---
+--- C: `evbuffer_add_file_segment`
+---@param segment libevent.FileSegment
+---@param offset? integer from 0, which is the segment's start and the default
+---@param length? integer up to the end of the segment if nil
+---@return libevent.Buffer|nil buffer
+---@return string? message
+---@return integer? errno
+function Buffer:add_file_segment(segment, offset, length) end
+
 --- The number of bytes; also `#buffer`.
 ---
 --- C: `evbuffer_get_length`
@@ -790,6 +835,26 @@ function Buffer:close() end
 --- it empties: on a descriptor, mostly a socket; one end of a `pair`; or a
 --- `filter` on another one. Writing is enabled from the start, reading after
 --- `enable "read"`; both begin when there is a descriptor.
+--- A part of a file, for `buffer:add_file_segment`. `#segment` is its length.
+---@class libevent.FileSegment
+---@operator len: integer
+local FileSegment = {}
+
+--- The number of bytes; also `#segment`.
+---
+--- C: none
+---@return integer count
+function FileSegment:length() end
+
+--- Lets go of the file. Buffers that the segment is in keep their bytes.
+---
+--- C: `evbuffer_file_segment_free`
+---@return libevent.FileSegment segment
+function FileSegment:close() end
+
+--- A descriptor, mostly a socket, with an input buffer that libevent fills and
+--- an output buffer that it empties. Writing is enabled from the start, reading
+--- after `enable "read"`; both begin when there is a descriptor.
 ---
 --- It stays alive by itself while it reads, connects or has output to send, and
 --- while its input is at its high mark; otherwise the script must hold it. The
