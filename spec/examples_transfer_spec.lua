@@ -26,6 +26,14 @@ local function vanish(peer)
   peer:close()
 end
 
+--- The most memory that a process has had, in KiB.
+local function peak(p)
+  local file = io.open(("/proc/%d/status"):format(p.pid))
+  local kib = file:read "a":match "VmHWM:%s*(%d+)"
+  file:close()
+  return tonumber(kib)
+end
+
 describe("examples/filter.lua", function()
   after_each(process.killall)
 
@@ -96,14 +104,6 @@ describe("examples/tcp_proxy.lua", function()
     assert.equal(0, select(2, p:stop "TERM"))
   end)
 
-  --- The most memory that a process has had, in KiB.
-  local function peak(p)
-    local file = io.open(("/proc/%d/status"):format(p.pid))
-    local kib = file:read "a":match "VmHWM:%s*(%d+)"
-    file:close()
-    return tonumber(kib)
-  end
-
   it("does not buffer what a stalled side does not take", function()
     local p, client, conn = proxied()
     local before = peak(p)
@@ -114,7 +114,8 @@ describe("examples/tcp_proxy.lua", function()
       blocked = err and blocked + 1 or 0
       sent = sent + (n or part)
     end
-    assert.is_true(peak(p) - before < 4096, peak(p) - before .. " KiB")
+    local grown = peak(p) - before
+    assert.is_true(grown < 4096 * t.slow, grown .. " KiB")
     client:shutdown "send"
     assert.equal(sent, #conn:receive "*a")
     client:close()
@@ -135,5 +136,62 @@ describe("examples/tcp_proxy.lua", function()
     p:expect "Connection refused"
     next:close()
     assert.equal(0, select(2, p:stop "INT"))
+  end)
+end)
+
+describe("examples/file_server.lua", function()
+  after_each(process.killall)
+
+  local function serving(size)
+    local path = t.path()
+    os.execute(("truncate -s %d %s"):format(size, path))
+    local p = process.start(("examples/file_server.lua %s 127.0.0.1:0")
+                            :format(path))
+    return p, tonumber((p:expect " on 127.0.0.1:(%d+)")), path
+  end
+
+  it("sends a file of 1 GiB with less than 16 MiB of memory", function()
+    local p, port, path = serving(2^30 // 1)
+    local client = dial(port)
+    local got, err = 0, nil
+    local function take(all, message, part)
+      got, err = got + #(all or part), message
+    end
+    while not err do take(client:receive(2^20)) end
+    assert.equal(2^30, got)
+    client:close()
+    p:expect "1073741824 bytes in "
+    assert.is_true(peak(p) < 16 * 1024 * t.slow, peak(p) .. " KiB")
+    assert.equal(0, select(2, p:stop "TERM"))
+    os.remove(path)
+  end)
+
+  it("sends every byte in its place", function()
+    local p, port, path = serving(0)
+    local file = io.open(path, "wb")
+    for i = 1, 500000 do file:write(("%8d"):format(i)) end
+    file:close()
+    local client = dial(port)
+    local n = 0
+    for number in client:receive "*a":gmatch " *(%d+)" do
+      n = n + 1
+      assert(tonumber(number) == n)
+    end
+    assert.equal(500000, n)
+    client:close()
+    assert.equal(0, select(2, p:stop "TERM"))
+    os.remove(path)
+  end)
+
+  it("says so of clients that leave, and of a file that is gone", function()
+    local p, port, path = serving(2^26 // 1)
+    local client = dial(port)
+    client:receive(1)
+    vanish(client)
+    p:expect "error, "
+    os.remove(path)
+    assert.same({nil, "closed", ""}, {dial(port):receive()})
+    p:expect "No such file"
+    assert.equal(0, select(2, p:stop "TERM"))
   end)
 end)
