@@ -42,6 +42,7 @@ build = {
         "src/bufferevent_sock.c",
         "src/callback.c",
         "src/core.c",
+        "src/dump.c",
         "src/event.c",
         "src/listener.c",
         "src/object.c",

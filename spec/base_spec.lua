@@ -1,4 +1,5 @@
 local libevent = require "libevent"
+local kinds = require "spec.kinds"
 local t = require "spec.helper"
 
 describe("A new base", function()
@@ -284,6 +285,19 @@ describe("A base", function()
     base:dispatch()
   end)
 
+  it("tells a time that only goes forward, without a look at the turn's",
+  function()
+    local base = t.base()
+    base:timer(t.expect(function()
+      local before = base:gettime_monotonic()
+      local late = os.clock() + 0.02
+      while os.clock() < late do end
+      local passed = base:gettime_monotonic() - before
+      assert.is_true(passed > 0.01 and passed < 5, passed)
+    end)):add(0)
+    base:dispatch()
+  end)
+
   it("can be closed twice, by hand or by leaving a block", function()
     local base = t.base()
     assert.equal(base, base:close():close())
@@ -318,6 +332,248 @@ describe("A base", function()
     end
     assert.has_error(function() return #input end,
                      "bad argument #1 to 'len' (Bufferevent is closed)")
+  end)
+end)
+
+describe("A common timeout", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  -- Adds n timers of one duration in one turn; the order in which they fire.
+  local function order(base, seconds, n)
+    local list = {}
+    for i = 1, n do
+      base:timer(function() list[#list + 1] = i end):add(seconds)
+    end
+    base:dispatch()
+    return list
+  end
+
+  it("ends equal timeouts in the order in which they were added", function()
+    local base = t.base()
+    assert.equal(base, base:init_common_timeout(0.01))
+    local sorted = {}
+    for i = 1, 20 do sorted[i] = i end
+    assert.same(sorted, order(base, 0.01, 20))
+    assert.not_same(sorted, order(base, 0.011, 20))       -- not a common one
+  end)
+
+  it("may be told of any number of times", function()
+    local base = t.base()
+    for _ = 1, 1000 do base:init_common_timeout(0.25) end
+    assert.equal(base, base:init_common_timeout(1 / 4))
+    base:init_common_timeout(2):init_common_timeout(0.999999)
+  end)
+
+  it("fires when plain timers would, added for another time before or not",
+  function()
+    local base = t.base()
+    base:init_common_timeout(0.01):init_common_timeout(0.02)
+    local function now() return base:gettime_monotonic() end
+    local begin = now()
+    local counts, times, plain = {}, {}, {}
+    for i, seconds in ipairs {0.0101, 0.0201} do
+      local n = 0
+      base:timer(function(timer)
+        n = n + 1
+        if n == 4 then
+          timer:del()
+          plain[i] = now() - begin
+        end
+      end, "persist"):add(seconds)
+    end
+    for i = 1, 100 do
+      counts[i] = 0
+      local timer = base:timer(function(timer)
+        counts[i] = counts[i] + 1
+        if counts[i] == 4 then
+          timer:del()
+          times[i] = now() - begin
+        end
+      end, "persist")
+      if i % 2 == 0 then
+        timer:add(0.02)                         -- common
+      elseif i % 20 == 1 then
+        timer:add(0.02):add(0.015):add(0.01)    -- from common to plain
+      elseif i % 20 == 3 then
+        timer:add(0.015):add(0.01)              -- from plain to common
+      elseif i % 20 == 5 then
+        timer:add(0.02):add(0.01)               -- from common to common
+      elseif i % 20 == 7 then
+        timer:add(0.01):add(0.0101)             -- plain in the end
+      else
+        timer:add(0.01)
+      end
+    end
+    base:dispatch()
+    for i = 1, 100 do
+      assert.equal(4, counts[i])
+      assert.near(plain[i % 2 == 0 and 2 or 1], times[i], 0.01 * t.slow)
+    end
+    assert.equal(0, base:num_events())
+  end)
+
+  it("is known to its own base alone", function()
+    local one, other = t.base(), t.base()
+    one:init_common_timeout(0.01)
+    local sorted = {}
+    for i = 1, 20 do sorted[i] = i end
+    local before = other:gettime_monotonic()
+    assert.not_same(sorted, order(other, 0.01, 20))
+    assert.is_true(other:gettime_monotonic() - before < 1)
+    other:init_common_timeout(0.02):init_common_timeout(0.01)
+    assert.same(sorted, order(other, 0.01, 20))
+    assert.same(sorted, order(one, 0.01, 20))
+    assert.same(sorted, order(other, 0.02, 20))
+  end)
+
+  it("holds for an event on a descriptor, and begins anew when that fires",
+  function()
+    local base = t.base()
+    base:init_common_timeout(0.05)
+    local a, b = kinds.pair(base)
+    local heard, times = {}, {}
+    local event = base:event(b, "read|persist", function(event, what)
+      heard[#heard + 1] = what
+      times[#times + 1] = base:gettime_monotonic()
+      if what == "read" then libevent.buffer():read(b) end
+      if #heard == 3 then event:close() end
+    end):add(0.05)
+    base:timer(function() a:write "x" end):add(0.01)
+    while #heard < 3 do base:loop "once" end
+    assert.same({"read", "timeout", "timeout"}, heard)
+    assert.is_true(times[2] - times[1] > 0.045)
+    assert.is_true(times[3] - times[1] > 0.095)
+    assert.truthy(tostring(event):find "closed")
+  end)
+
+  it("is forgotten with del and remove_timer, as any other", function()
+    local base = t.base()
+    base:init_common_timeout(0.005)
+    for _, stop in ipairs {"del", "remove_timer"} do
+      local a, b = kinds.pair(base)
+      local event = base:event(b, "read|persist", t.never()):add(0.005)
+      event[stop](event):add()
+      assert.equal("read", event:pending())
+      t.runfor(base, 0.01)
+      event:close()
+      a:close()
+    end
+  end)
+
+  it("holds for a signal, which keeps it in a child", function()
+    local text = t.lua [[
+      local base = require "libevent".base()
+      base:init_common_timeout(0.02)
+      base:signal("USR1", function(_, what) print(what) end):add(0.02)
+      if require "posix.unistd".fork() > 0 then
+        require "posix.sys.wait".wait()
+      else
+        base:reinit()
+      end
+      base:dispatch()
+      os.exit(true, true)
+    ]]
+    assert.equal("timeout\ntimeout\n", text)
+  end)
+
+  it("is no interval of 0", function()
+    local base = t.base()
+    base:init_common_timeout(0.000001)
+    local n = 0
+    base:timer(function(timer)
+      n = n + 1
+      if n == 3 then timer:close() end
+    end, "persist"):add(0)
+    t.run(base)
+    assert.equal(3, n)
+  end)
+
+  it("holds for a bufferevent that reads", function()
+    local base = t.base()
+    base:init_common_timeout(0.01)
+    local server, client = kinds.pair(base)
+    local begin = base:gettime_monotonic()
+    server:setcb(nil, nil, t.expect(function(bev, what, detail)
+      assert.same({"timeout", "reading"}, {what, detail})
+      assert.near(0.01, base:gettime_monotonic() - begin, 0.02 * t.slow)
+      bev:close()
+      client:close()
+    end)):set_timeouts(0.01):enable "read"
+    t.run(base)
+  end)
+
+  -- libevent copies the timeval, and so does bufferevent.c.
+  it("holds for a bufferevent that writes, with and without callbacks",
+  function()
+    local base = t.base()
+    base:init_common_timeout(0.05)
+    for _, callback in ipairs {true, false} do
+      local server, client = kinds.pair(base)
+      local ended = t.expect(function(bev, what, detail)
+        assert.same({"timeout", "writing"}, {what, detail})
+        bev:close()
+      end, callback and 1 or 0)
+      server:setcb(nil, nil, callback and ended or nil)
+      server:set_timeouts(nil, 0.05):write(("x"):rep(2^24))
+      if not callback then          -- its own end: the rest is flushed
+        server:enable "read"
+        client:shutdown()
+      end
+      repeat base:loop "once" until tostring(server):find "closed"
+      local begin = base:gettime_monotonic()
+      t.turns(base, 2)
+      while base:num_events() > 0 do base:loop "once" end
+      assert.is_true(base:gettime_monotonic() - begin < 1 * t.slow)
+      client:close()
+    end
+  end)
+
+  it("can be taken from a bufferevent again", function()
+    local base = t.base()
+    base:init_common_timeout(0.005)
+    local server, client = kinds.pair(base)
+    server:setcb(nil, nil, t.never()):enable "read":set_timeouts(0.005)
+    server:set_timeouts()
+    t.runfor(base, 0.01)
+    server:close()
+    client:close()
+  end)
+
+  it("leaves nothing behind when its base is closed in the middle", function()
+    local base = t.base()
+    base:init_common_timeout(0.005):init_common_timeout(9)
+    for _ = 1, 5 do base:timer(t.never()):add(9) end
+    base:timer(t.expect(function()
+      base:close()
+      collectgarbage()
+    end)):add(0.005)
+    base:timer(t.never()):add(0.005)
+    base:dispatch()
+  end)
+
+  it("is refused when there are 256, and nothing is printed", function()
+    local text, status = t.lua [[
+      local base = require "libevent".base()
+      for i = 1, 256 do assert(base:init_common_timeout(i)) end
+      print(base:init_common_timeout(257))
+      print(base:init_common_timeout(256) == base)
+      base:timer(print):add(257)
+      print(base:num_events())
+    ]]
+    assert.equal(0, status)
+    assert.equal("nil\tno room for another common timeout\t28\ntrue\n1\n",
+                 text)
+  end)
+
+  it("has a length", function()
+    local base = t.base()
+    for _, wrong in ipairs {0, -1, 0 / 0, 2^31, "1", false, 1e-9} do
+      assert.error_matches(function() base:init_common_timeout(wrong) end,
+                           "seconds .* expected, got ")
+    end
+    assert.error_matches(function() base:init_common_timeout() end,
+                         "seconds above 0 expected, got n")
   end)
 end)
 

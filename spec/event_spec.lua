@@ -1,5 +1,6 @@
 local socket = require "socket"
 local libevent = require "libevent"
+local pair = require "spec.kinds".pair
 local t = require "spec.helper"
 
 local base
@@ -847,5 +848,184 @@ describe("a signal that came twice before the loop", function()
       if n == 1 then event:active "signal" end
     end)
     assert.equal(3, n)
+  end)
+end)
+
+describe("active_by_fd", function()
+  before_each(start)
+  after_each(finish)
+
+  it("calls all who wait for that on the descriptor, and nobody else",
+  function()
+    local a, b = sockets()
+    local heard = {}
+    local function hear(name)
+      return t.expect(function(_, what) heard[name] = what end)
+    end
+    base:event(a, "read", t.never("reads a")):add(600)
+    base:event(a, "write", hear "writes a"):add()
+    base:event(b, "read", hear "reads b"):add()
+    base:event(b, "read", hear "reads b, in time"):add(600)
+    base:event(b, "write", t.never("not added"))
+    base:init_common_timeout(500)
+    base:event(b, "read", hear "reads b, in common time"):add(500)
+    assert.equal(base, base:active_by_fd(a, "write"))
+    base:active_by_fd(b:getfd(), "read|timeout")
+    t.turns(base, 2)
+    assert.same({
+      ["writes a"] = "write", ["reads b"] = "read",
+      ["reads b, in time"] = "timeout|read",
+      ["reads b, in common time"] = "timeout|read",
+    }, heard)
+  end)
+
+  it("needs nobody who holds them, or waits at all", function()
+    local a, b = sockets()
+    base:active_by_fd(a, "read|write|closed|timeout")
+    base:event(a, "read", t.expect()):add()
+    base:active_by_fd(a, "read"):active_by_fd(b, "read")
+    collectgarbage() collectgarbage()
+    t.turns(base, 2)
+    base:active_by_fd(a, "read|write|closed|timeout")
+    assert.equal(0, base:num_events())
+  end)
+
+  it("is nothing new to a listener and to bufferevents", function()
+    local listener = base:listener("127.0.0.1:0", t.never())
+    base:active_by_fd(listener:fd(), "read")
+    t.turns(base, 2)
+    listener:close()
+    local server, client = pair(base)
+    local heard = {}
+    server:setcb(function(c) heard[#heard + 1] = c:read() end, t.never(),
+                 t.never()):enable "read":write(("x"):rep(2^24))
+    t.turns(base, 2)
+    base:active_by_fd(server, "read|write|closed")
+    t.turns(base, 2)
+    client:write "data"
+    repeat base:loop "once" until #heard > 0
+    assert.same({"data"}, heard)
+    server:close()
+    client:close()
+  end)
+
+  it("ends the timeouts of a bufferevent", function()
+    local server, client = pair(base)
+    server:setcb(nil, nil, t.expect(function(_, what, detail)
+      assert.same({"timeout", "reading"}, {what, detail})
+    end)):set_timeouts(600, 600):enable "read"
+    base:active_by_fd(server, "timeout")
+    t.turns(base, 2)
+    server:close()
+    client:close()
+  end)
+
+  it("does not take a signal's number for a descriptor", function()
+    local a, b = sockets()
+    local fd = a:getfd() == 9 and b:getfd() or a:getfd()  -- 9 is KILL
+    local signal = base:signal(fd, t.never()):add(600)
+    base:event(fd, "read", t.expect()):add(600)
+    base:active_by_fd(fd, "timeout")
+    t.turns(base, 2)
+    assert.equal(fd, signal:signal())
+    assert.equal("timeout|signal", signal:pending())
+    signal:close()
+  end)
+
+  it("can be taken back by the first who is called", function()
+    local a = sockets()
+    local events = {}
+    local function f(event)
+      for _, other in pairs(events) do
+        if other ~= event then other:del() end
+      end
+    end
+    local called = t.expect(f)
+    for i = 1, 3 do events[i] = base:event(a, "read", called):add() end
+    base:active_by_fd(a, "read")
+    t.turns(base, 2)
+  end)
+
+  it("takes an open descriptor and words for it", function()
+    local a = sockets()
+    refused("descriptor 1000 is not open", base.active_by_fd, base, 1000,
+            "read")
+    refused("descriptor -1 is not open", base.active_by_fd, base, -1, "read")
+    refused("descriptor, file or", base.active_by_fd, base, nil, "read")
+    refused("unknown word 'signal' (known: read, write, closed, timeout)",
+            base.active_by_fd, base, a, "signal")
+    refused("one of read, write, closed, timeout", base.active_by_fd, base, a,
+            "")
+    refused("words of", base.active_by_fd, base, a)
+    local closer = {getfd = function() base:close() return a:getfd() end}
+    refused("Base is closed", base.active_by_fd, base, closer, "read")
+  end)
+end)
+
+describe("active_by_signal", function()
+  before_each(start)
+  after_each(finish)
+
+  it("calls all who listen to the signal, and nobody else", function()
+    local hears = t.expect(function(_, what) assert.equal("signal", what) end,
+                           2)
+    local events = {
+      base:signal("USR1", hears):add(), base:signal("USR1", hears):add(600),
+      base:signal("USR1", t.never("not added")),
+      base:signal("USR2", t.never("another signal")):add(),
+    }
+    assert.equal(base, base:active_by_signal "USR1")
+    base:active_by_signal "USR1"                    -- due already
+    t.turns(base, 2)
+    assert.equal("signal", events[1]:pending())
+    for _, event in ipairs(events) do event:close() end
+  end)
+
+  it("is nothing to a process where nobody listens", function()
+    base:active_by_signal "TERM":active_by_signal(64)
+    local event = base:signal("USR1", t.never()):add()
+    base:active_by_signal "TERM":active_by_signal(64)
+    t.base():active_by_signal "USR1"
+    t.turns(base, 2)
+    event:close()
+    base:active_by_signal "USR1"
+    t.turns(base, 2)
+  end)
+
+  -- libevent would forget it: three calls, not four
+  it("is one call more between two calls for one signal", function()
+    local event
+    event = base:signal("USR1", t.expect(function()
+      if event then base:active_by_signal "USR1" end
+      event = nil
+    end, 4)):add()
+    local kept = event
+    for _ = 1, 3 do kill "USR1" end
+    t.turns(base, 3)
+    kept:close()
+  end)
+
+  -- libevent would go on: three calls, not one
+  for _, stop in ipairs {"del", "close"} do
+    it("does not keep these calls from ending with " .. stop, function()
+      local n = 0
+      base:signal("USR1", t.expect(function(event)
+        n = n + 1
+        base:active_by_signal "USR1"
+        event[stop](event)
+        if stop == "del" and n == 1 then event:add() end
+      end)):add()
+      for _ = 1, 3 do kill "USR1" end
+      t.turns(base, 3)
+      collectgarbage()
+      base:close()
+    end)
+  end
+
+  it("takes the signals that can be caught", function()
+    refused("unknown signal 'KILL'", base.active_by_signal, base, "KILL")
+    refused("cannot be caught", base.active_by_signal, base, 9)
+    refused("integer from 1 to", base.active_by_signal, base, 0)
+    refused("integer from 1 to", base.active_by_signal, base)
   end)
 end)

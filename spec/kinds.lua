@@ -29,6 +29,12 @@ local kinds = {
   {"a persistent timer", function(base, cb)
     return base:timer(cb, "persist"):add(0.001)
   end},
+  {"a timer of a common timeout", function(base, cb)
+    return base:init_common_timeout(0.001):timer(cb):add(0.001)
+  end},
+  {"a persistent timer of a common timeout", function(base, cb)
+    return base:init_common_timeout(0.001):timer(cb, "persist"):add(0.001)
+  end},
   {"an event on a descriptor", function(base, cb)
     return base:event(io.popen "echo data", "read", cb):add()
   end},
@@ -77,6 +83,10 @@ local kinds = {
   {"a read timeout", function(base, cb)
     local server = pair(base)
     return server:setcb(nil, nil, cb):set_timeouts(0.005):enable "read"
+  end},
+  {"a read timeout that is a common one", function(base, cb)
+    base:init_common_timeout(0.005)
+    return pair(base):setcb(nil, nil, cb):set_timeouts(0.005):enable "read"
   end},
   {"a deferred callback", function(base, cb)
     local server, client = pair(base)

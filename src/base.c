@@ -24,6 +24,9 @@
    all are done, never if one makes its own event active again. */
 #define MAXCALLBACKS 1000
 
+/* Common timeouts of a base: libevent would warn on stderr of one more. */
+#define MAXCOMMON 256
+
 static const lev_Word flagwords[] = {
   {"nolock", EVENT_BASE_FLAG_NOLOCK},
   {"ignore_env", EVENT_BASE_FLAG_IGNORE_ENV},
@@ -309,13 +312,11 @@ static int lev_base_loop (lua_State *L) {
 
 /* Does the timer of loopexit fire before 'after' has passed? */
 static bool exitsbefore (lev_Base *base, const struct timeval *after) {
-  struct timeval now, due;
-  if (!event_pending(&base->exit, EV_TIMEOUT, &due))
+  struct timeval left;
+  if (!levL_left(base, &base->exit, &left))
     return false;
-  event_base_gettimeofday_cached(base->event_base, &now);
-  evutil_timersub(&due, &now, &due);
-  return due.tv_sec < after->tv_sec
-         || (due.tv_sec == after->tv_sec && due.tv_usec <= after->tv_usec);
+  return left.tv_sec < after->tv_sec
+         || (left.tv_sec == after->tv_sec && left.tv_usec <= after->tv_usec);
 }
 
 /* base:loopexit([seconds]) -> base */
@@ -422,18 +423,63 @@ static int lev_base_max_events (lua_State *L) {
   return 1;
 }
 
+/* ====} */
+
+/* {==== Time ==== */
+
 /* base:gettimeofday_cached() -> seconds */
 static int lev_base_gettimeofday_cached (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
   struct timeval tv;
   event_base_gettimeofday_cached(base->event_base, &tv);
-  lua_pushnumber(L, (lua_Number)tv.tv_sec + (lua_Number)tv.tv_usec / 1e6);
+  levL_pushtime(L, &tv);
   return 1;
 }
 
 /* base:update_cache_time() -> base */
 static int lev_base_update_cache_time (lua_State *L) {
   levL_freshen(levL_checkbase(L, 1));
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* base:gettime_monotonic() -> seconds */
+static int lev_base_gettime_monotonic (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  struct timeval tv;
+  event_gettime_monotonic(base->event_base, &tv);
+  levL_pushtime(L, &tv);
+  return 1;
+}
+
+/* False if there can be no more of them. */
+static bool addcommon (lev_Base *base, const struct timeval *duration) {
+  size_t size = ((size_t)base->ncommon + 1) * sizeof(lev_Common);
+  lev_Common *c;
+  if (levL_commontime(base, duration) != duration)
+    return true;
+  c = base->ncommon < MAXCOMMON ? realloc(base->common, size) : NULL;
+  if (c == NULL)
+    return false;
+  base->common = c;
+  c += base->ncommon;
+  c->duration = *duration;
+  c->queue = event_base_init_common_timeout(base->event_base, duration);
+  if (c->queue == NULL)
+    return false;
+  base->ncommon++;
+  return true;
+}
+
+/* base:init_common_timeout(seconds) -> base | nil, message, errno */
+static int lev_base_init_common_timeout (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  struct timeval tv;
+  const struct timeval *duration = levL_time(L, 2, 2, &tv);
+  if (duration == NULL || !evutil_timerisset(duration))
+    return levL_expected(L, 2, 2, "seconds above 0");
+  if (!addcommon(base, duration))
+    return levL_refuse(L, ENOSPC, "no room for another common timeout");
   lua_settop(L, 1);
   return 1;
 }
@@ -451,6 +497,9 @@ static int lev_base_close (lua_State *L) {
   levL_own(base);
   while (base->objects.next != &base->objects)
     levL_free(base->objects.next);
+  free(base->common);         /* here: a loop that runs may never end */
+  base->common = NULL;
+  base->ncommon = 0;
   lua_pushnil(L);
   lua_setiuservalue(L, 1, LEV_UVANCHORS);
   lua_pushnil(L);
@@ -488,6 +537,8 @@ static const luaL_Reg methods[] = {
   {"max_events", lev_base_max_events},
   {"gettimeofday_cached", lev_base_gettimeofday_cached},
   {"update_cache_time", lev_base_update_cache_time},
+  {"gettime_monotonic", lev_base_gettime_monotonic},
+  {"init_common_timeout", lev_base_init_common_timeout},
   {"close", lev_base_close},
   {NULL, NULL}
 };

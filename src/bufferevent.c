@@ -163,8 +163,14 @@ static void freebufferevent (lev_Object *o) {
   }
 }
 
-static const lev_Kind kind = {LEV_BUFFEREVENT, isactive, freebufferevent,
-                              NULL, each};
+static const void *handle (const lev_Object *o) {
+  return ((const lev_Bufferevent *)o)->bev;
+}
+
+static const lev_Kind kind = {
+  .tname = LEV_BUFFEREVENT, .active = isactive, .free = freebufferevent,
+  .handle = handle, .each = each
+};
 
 bool levL_isbufferevent (const lev_Object *o) {
   return o->kind == &kind;
@@ -655,7 +661,8 @@ static int lev_bufferevent_set_timeouts (lua_State *L) {
   const struct timeval *w = levL_time(L, 3, 3, &write);
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
-  bufferevent_set_timeouts(bottom(b)->bev, r, w);
+  bufferevent_set_timeouts(bottom(b)->bev, levL_commontime(b->o.base, r),
+                           levL_commontime(b->o.base, w));
   levL_settle(L, 1, &b->o);
   lua_settop(L, 1);
   return 1;

@@ -137,8 +137,9 @@ static void freegroup (lev_Object *o) {
   g->group = NULL;
 }
 
-static const lev_Kind kind = {LEV_RATELIMITGROUP, isactive, freegroup, NULL,
-                              NULL};
+static const lev_Kind kind = {
+  .tname = LEV_RATELIMITGROUP, .active = isactive, .free = freegroup
+};
 
 static lev_Group *checkgroup (lua_State *L, int arg) {
   return levL_checkopen(L, arg, &kind);

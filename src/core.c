@@ -48,5 +48,6 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_openbufferevent(L);
   levL_openlistener(L);
   levL_openutil(L);
+  levL_opendump(L);
   return 1;
 }

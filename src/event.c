@@ -25,6 +25,12 @@ typedef struct lev_Event {
 
 #define IO (EV_READ | EV_WRITE | EV_CLOSED)
 
+/* what base:active_by_fd can say */
+static const lev_Word fdwords[] = {
+  {"read", EV_READ}, {"write", EV_WRITE}, {"closed", EV_CLOSED},
+  {"timeout", EV_TIMEOUT}, {NULL, 0}
+};
+
 /* what an event on a descriptor can be made of */
 static const lev_Word iowords[] = {
   {"read", EV_READ}, {"write", EV_WRITE}, {"closed", EV_CLOSED},
@@ -87,24 +93,21 @@ static void freeevent (lev_Object *o) {
    what is left of its timeout. */
 static void reinitevent (lev_Object *o, bool done) {
   lev_Event *e = (lev_Event *)o;
-  struct timeval now;
   if (!done) {
     e->again = e->signals && isadded(e);
     if (!e->again)
       return;
-    e->timed = event_pending(&e->ev, EV_TIMEOUT, &e->left) != 0;
-    event_base_gettimeofday_cached(e->o.base->event_base, &now);
-    if (e->timed)
-      evutil_timersub(&e->left, &now, &e->left);
-    if (e->timed && e->left.tv_sec < 0)
-      evutil_timerclear(&e->left);
+    e->timed = levL_left(e->o.base, &e->ev, &e->left);
     delevent(e);
   }
   else if (e->again)
     event_add(&e->ev, e->timed ? &e->left : NULL);
 }
 
-static const lev_Kind kind = {LEV_EVENT, isactive, freeevent, reinitevent, NULL};
+static const lev_Kind kind = {
+  .tname = LEV_EVENT, .active = isactive, .free = freeevent,
+  .reinit = reinitevent
+};
 
 static lev_Event *checkevent (lua_State *L) {
   return levL_checkopen(L, 1, &kind);
@@ -113,6 +116,12 @@ static lev_Event *checkevent (lua_State *L) {
 /* ====} */
 
 /* {==== From libevent to Lua ==== */
+
+/* The words of what an event is made of, waits for or is active for. */
+void levL_pushevents (lua_State *L, int events) {
+  levL_pushwords(L, events & (IO | EV_TIMEOUT | EV_SIGNAL | EV_PERSIST | EV_ET),
+                 eventwords);
+}
 
 /* [1] event, [2] what */
 static int callevent (lua_State *L) {
@@ -210,6 +219,72 @@ static int lev_base_user (lua_State *L) {
 
 /* ====} */
 
+/* {==== Events by their number ==== */
+
+/* To libevent a number is a number: the timeout of a signal event would be
+   taken for one of the descriptor of that number. */
+static void renumber (lev_Base *base, int from, int to) {
+  lev_Object *head = &base->objects;
+  for (lev_Object *o = head->next; o != head; o = o->next) {
+    lev_Event *e = (lev_Event *)o;
+    if (o->kind == &kind && (e->ev.ev_events & EV_SIGNAL)
+        && e->ev.ev_fd == from)
+      e->ev.ev_fd = to;
+  }
+}
+
+/* base:active_by_fd(fd, what) -> base */
+static int lev_base_active_by_fd (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  int fd = levL_checkfd(L, 2);
+  short what = (short)levL_checkwords(L, 3, fdwords);
+  levL_checkbase(L, 1);       /* again, after getfd */
+  luaL_argcheck(L, what, 3, "one of read, write, closed, timeout expected");
+  if (what & IO)              /* libevent would heed "timeout" alone */
+    event_base_active_by_fd(base->event_base, fd, what & IO);
+  if (what & EV_TIMEOUT) {
+    renumber(base, fd, -1);
+    event_base_active_by_fd(base->event_base, fd, EV_TIMEOUT);
+    renumber(base, -1, fd);
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* The signal event in the middle of several calls for one signal, or NULL. */
+static lev_Event *running (lev_Base *base) {
+  lev_Object *head = &base->objects;
+  for (lev_Object *o = head->next; o != head; o = o->next) {
+    lev_Event *e = (lev_Event *)o;
+    if (o->kind == &kind && (e->ev.ev_events & EV_SIGNAL)
+        && e->ev.ev_.ev_signal.ev_pncalls)
+      return e;
+  }
+  return NULL;
+}
+
+/* For the running event libevent would forget the new call, and that event_del
+   ends the calls that are left: so these come later, with the new one. */
+static void activesignal (lev_Base *base, int sig) {
+  lev_Event *e = running(base);
+  short *left = e ? e->ev.ev_.ev_signal.ev_pncalls : NULL;
+  event_base_active_by_signal(base->event_base, sig);
+  if (left && e->ev.ev_.ev_signal.ev_pncalls == NULL) {
+    e->ev.ev_.ev_signal.ev_ncalls += *left;
+    *left = 0;
+  }
+}
+
+/* base:active_by_signal(signal) -> base */
+static int lev_base_active_by_signal (lua_State *L) {
+  lev_Base *base = levL_checkbase(L, 1);
+  activesignal(base, levL_checksignal(L, 2));
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* ====} */
+
 /* {==== Methods ==== */
 
 /* What libevent would find out itself, but tell stderr. */
@@ -243,7 +318,7 @@ static int add (lua_State *L, int event, lev_Event *e,
     e->signals = levL_takesignals(e->o.base);
     err = e->signals ? 0 : EBUSY;
   }
-  if (err == 0 && event_add(&e->ev, tv) < 0) {
+  if (err == 0 && event_add(&e->ev, levL_commontime(e->o.base, tv)) < 0) {
     err = errno;
     if (!wassignals)
       dropsignals(e);
@@ -345,26 +420,21 @@ static int lev_event_active (lua_State *L) {
 static int lev_event_pending (lua_State *L) {
   lev_Event *e = checkevent(L);
   int mask = IO | EV_TIMEOUT | EV_SIGNAL;
-  bool waits = e->ev.ev_evcallback.evcb_flags & EVLIST_TIMEOUT;
-  struct timeval due, now;
+  struct timeval left;
+  bool timed;
   int what;
   if (!lua_isnoneornil(L, 2))
     mask = levL_checkwords(L, 2, whatwords);
-  what = event_pending(&e->ev, (short)mask, &due);
-  waits = waits && (what & EV_TIMEOUT);
-  if (waits) {
-    levL_freshen(e->o.base);
-    event_base_gettimeofday_cached(e->o.base->event_base, &now);
-    evutil_timersub(&due, &now, &due);
-  }
+  levL_freshen(e->o.base);
+  what = event_pending(&e->ev, (short)mask, NULL);
+  timed = (what & EV_TIMEOUT) && levL_left(e->o.base, &e->ev, &left);
   if (what == 0)
     lua_pushnil(L);
   else
-    levL_pushwords(L, what, whatwords);
-  if (!waits)
+    levL_pushevents(L, what);
+  if (!timed)
     return 1;
-  lua_pushnumber(L, due.tv_sec < 0 ? 0 : (lua_Number)due.tv_sec
-                                         + (lua_Number)due.tv_usec / 1e6);
+  levL_pushtime(L, &left);
   return 2;
 }
 
@@ -407,7 +477,7 @@ static int lev_event_signal (lua_State *L) {
 
 /* event:events() -> words */
 static int lev_event_events (lua_State *L) {
-  levL_pushwords(L, event_get_events(&checkevent(L)->ev), eventwords);
+  levL_pushevents(L, event_get_events(&checkevent(L)->ev));
   return 1;
 }
 
@@ -478,7 +548,14 @@ static const luaL_Reg constructors[] = {
   {NULL, NULL}
 };
 
+static const luaL_Reg basemethods[] = {
+  {"active_by_fd", lev_base_active_by_fd},
+  {"active_by_signal", lev_base_active_by_signal},
+  {NULL, NULL}
+};
+
 void levL_openevent (lua_State *L) {
   levL_newtype(L, LEV_EVENT, methods, metamethods);
   levL_addmethods(L, LEV_BASE, constructors);
+  levL_addmethods(L, LEV_BASE, basemethods);
 }

@@ -1,9 +1,9 @@
 /*
 ** lev.h: what the files of lua-libevent share.
 **
-** An arrow points down only: core.c -> util.c, listener.c -> bufferevent.c ->
-** segment.c, base.c, event.c -> buffer.c -> reference.c, callback.c ->
-** object.c -> values.c, process.c.
+** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
+** bufferevent.c -> segment.c, base.c, event.c -> buffer.c -> reference.c,
+** callback.c -> object.c -> values.c, process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -60,6 +60,8 @@ typedef struct lev_Kind {
   bool (*active) (const lev_Object *o);     /* may libevent still call it? */
   void (*free) (lev_Object *o);             /* frees what libevent holds */
   void (*reinit) (lev_Object *o, bool done);  /* around event_reinit, or NULL */
+  const void *(*handle) (const lev_Object *o);  /* the argument of libevent's
+                                 own events for it, or NULL: all are ours */
   lev_Each each;              /* what is anchored with it, itself too, or NULL */
 } lev_Kind;
 
@@ -71,11 +73,19 @@ struct lev_Object {
   bool anchored;              /* held by the base's table of anchors */
 };
 
+/* A duration that libevent has a queue for. */
+typedef struct lev_Common {
+  struct timeval duration;
+  const struct timeval *queue;  /* the duration and the queue's number */
+} lev_Common;
+
 struct lev_Base {
   struct event_base *event_base;  /* NULL once closed */
   lua_State *L;               /* the thread that callbacks run on */
   lev_Object objects;         /* head of the ring of open objects */
   struct event exit;          /* the timer of loopexit(seconds) */
+  lev_Common *common;         /* init_common_timeout's, or NULL... */
+  int ncommon;                /* ...so many */
   unsigned forks;             /* levL_forks() when the back end was made */
   bool owned;                 /* false: the host frees event_base */
   int calls;                  /* callbacks that run: nested, one each */
@@ -94,6 +104,7 @@ int levL_checkword (lua_State *L, int arg, const lev_Word *words);
 void levL_pushwords (lua_State *L, int flags, const lev_Word *words);
 const struct timeval *levL_time (lua_State *L, int idx, int arg,
                                  struct timeval *tv);
+void levL_pushtime (lua_State *L, const struct timeval *tv);
 lua_Integer levL_range (lua_State *L, int idx, int arg, lua_Integer min,
                         lua_Integer max);
 size_t levL_optsize (lua_State *L, int arg, size_t def);
@@ -132,6 +143,10 @@ bool levL_random (void *bytes, size_t n);
 int levL_reinit (lev_Base *base);
 void levL_own (lev_Base *base);
 void levL_freshen (lev_Base *base);
+const struct timeval *levL_commontime (const lev_Base *base,
+                                       const struct timeval *tv);
+bool levL_left (const lev_Base *base, const struct event *ev,
+                struct timeval *left);
 void levL_freebase (lua_State *L, lev_Base *base);
 lev_Base *levL_checkbase (lua_State *L, int arg);
 void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
@@ -202,6 +217,8 @@ void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
 
 /* {==== the other objects, as their neighbours see them ==== */
 
+void levL_pushevents (lua_State *L, int events);
+
 lev_Object *levL_newbufferevent (lua_State *L, int base, int fd);
 void levL_nodelay (int fd);
 
@@ -213,6 +230,7 @@ void levL_opensegment (lua_State *L);
 void levL_openbufferevent (lua_State *L);
 void levL_openlistener (lua_State *L);
 void levL_openutil (lua_State *L);
+void levL_opendump (lua_State *L);
 
 /* ====} */
 

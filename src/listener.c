@@ -118,8 +118,14 @@ static void freelistener (lev_Object *o) {
   l->listener = NULL;
 }
 
-static const lev_Kind kind = {LEV_LISTENER, isactive, freelistener, NULL,
-                              NULL};
+static const void *handle (const lev_Object *o) {
+  return ((const lev_Listener *)o)->listener;
+}
+
+static const lev_Kind kind = {
+  .tname = LEV_LISTENER, .active = isactive, .free = freelistener,
+  .handle = handle
+};
 
 static lev_Listener *checklistener (lua_State *L) {
   return levL_checkopen(L, 1, &kind);

@@ -46,6 +46,33 @@ void levL_freshen (lev_Base *base) {
     event_base_update_cache_time(base->event_base);
 }
 
+/* 'tv', or the one by which libevent finds its queue, if init_common_timeout
+   has made one: that carries the queue's number in this base, and must reach
+   no other. NULL is NULL. */
+const struct timeval *levL_commontime (const lev_Base *base,
+                                       const struct timeval *tv) {
+  const lev_Common *c = base->common;
+  for (int i = 0; tv && i < base->ncommon; i++, c++)
+    if (tv->tv_sec == c->duration.tv_sec && tv->tv_usec == c->duration.tv_usec)
+      return c->queue;
+  return tv;
+}
+
+/* What is left of the timeout of 'ev', 0 if it is late; false without one.
+   event_pending alone would tell of a timeout that is over. */
+bool levL_left (const lev_Base *base, const struct event *ev,
+                struct timeval *left) {
+  struct timeval now;
+  if (!(ev->ev_evcallback.evcb_flags & EVLIST_TIMEOUT))
+    return false;
+  event_pending(ev, EV_TIMEOUT, left);
+  event_base_gettimeofday_cached(base->event_base, &now);
+  evutil_timersub(left, &now, left);
+  if (left->tv_sec < 0)
+    evutil_timerclear(left);
+  return true;
+}
+
 /* The end of a base, when no callback and no loop of it runs any more. */
 void levL_freebase (lua_State *L, lev_Base *base) {
   struct event_base *event_base = base->event_base;

@@ -172,6 +172,11 @@ const struct timeval *levL_time (lua_State *L, int idx, int arg,
   return tv;
 }
 
+/* And back. */
+void levL_pushtime (lua_State *L, const struct timeval *tv) {
+  lua_pushnumber(L, (lua_Number)tv->tv_sec + (lua_Number)tv->tv_usec / 1e6);
+}
+
 lua_Integer levL_range (lua_State *L, int idx, int arg, lua_Integer min,
                         lua_Integer max) {
   int isint;

@@ -173,6 +173,25 @@ local libevent = {}
 --- Seconds, from 0.001: how often the bytes of that time are handed out. 0.1 if
 --- nil, or 1 for less than 1000 bytes a second.
 ---@field tick? libevent.seconds
+--- An event as it was when `foreach_event` was called.
+---@class libevent.EventInfo
+--- Whose it is: an Event, a Bufferevent or a Listener; the Base, for the timer
+--- of `loopexit`; nil for what is no object here: an event of the host's.
+---@field object? libevent.object|libevent.Base
+--- The descriptor that is watched, if it is one...
+---@field fd? integer
+--- ...or the number of the signal.
+---@field signal? integer
+--- What it is made of, as `event:events` tells; "" for a timer that no script
+--- made.
+---@field events string
+--- What it waits for; "" if it is active alone.
+---@field pending string
+--- What its callback is due for, nil if it is not due.
+---@field active? libevent.what
+--- What is left of its timeout, nil without one.
+---@field timeout? number
+---@field priority integer
 
 --- The names of the back ends that libevent was built with, the best first.
 ---
@@ -478,6 +497,73 @@ function Base:gettimeofday_cached() end
 --- C: `event_base_update_cache_time`
 ---@return libevent.Base base
 function Base:update_cache_time() end
+
+--- Seconds of a clock that nobody sets, from an arbitrary beginning: good for
+--- differences. It is read at each call, and moves in steps of up to 4 ms
+--- unless the base has the flag "precise_timer".
+---
+--- C: `event_gettime_monotonic`
+---@return number seconds
+function Base:gettime_monotonic() end
+
+--- Gives timeouts of exactly this duration a queue of their own: those of
+--- events and of bufferevents of this base, whatever their number, from the
+--- next `add` on. They end as before; of those that are equal, in the order in
+--- which they were added. Any other timeout costs the more the more there are:
+--- worth it for thousands that last equally long. A second call for the same
+--- duration changes nothing.
+---
+--- nil if there are 256 of them already (ENOSPC).
+--- Raises for 0.
+---
+--- C: `event_base_init_common_timeout`
+---@param seconds libevent.seconds
+---@return libevent.Base|nil base
+---@return string? message
+---@return integer? errno
+function Base:init_common_timeout(seconds) end
+
+--- Has the loop call back all who wait for `what` on the descriptor, as if it
+--- had happened: events, and bufferevents and listeners, which then find
+--- nothing to read or no room to write, and wait on. "timeout" ends each
+--- timeout of theirs. Nothing happens if nobody waits.
+---
+--- Not "write" for a bufferevent that connects: it would take that for its
+--- connection, and fail later.
+---
+--- C: `event_base_active_by_fd`
+---@param fd libevent.descriptor
+---@param what string of "read", "write", "closed", "timeout", joined by "|"
+---@return libevent.Base base
+function Base:active_by_fd(fd, what) end
+
+--- Has the loop call all events of this base for the signal, as if it had come
+--- once. Nothing happens if there is none.
+---
+--- C: `event_base_active_by_signal`
+---@param signal libevent.signal
+---@return libevent.Base base
+function Base:active_by_signal(signal) end
+
+--- Calls f(info) for each event that waits or is due, until f returns something
+--- other than nil or false, which is then returned. A bufferevent has an event
+--- for each direction in which it waits. The events are those of the moment of
+--- the call; f may change any of them. Callbacks of bufferevents that are due
+--- are not events.
+---
+--- C: `event_base_foreach_event`
+---@param f fun(info: libevent.EventInfo): any
+---@return any value
+function Base:foreach_event(f) end
+
+--- What keeps the loop running, for people to read: the number of events, and
+--- a line for each of them with its object, what it waits for, what is left of
+--- its timeout, "active" if its callback is due, and where the first callback
+--- of the object was defined. The form may change.
+---
+--- C: `event_base_dump_events`
+---@return string text
+function Base:dump_events() end
 
 --- Closes every object on the base, then the base. In its own loop: that ends
 --- when the callback has returned.
