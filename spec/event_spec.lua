@@ -834,6 +834,15 @@ describe("a signal that came twice before the loop", function()
     end)
   end
 
+  it("calls once if its timeout was removed before its event ends", function()
+    local event = base:signal("USR1", t.expect(function(event)
+      event:remove_timer():del():add()
+    end)):add(600)
+    for _ = 1, 2 do kill "USR1" end
+    t.turns(base, 2)
+    event:close()
+  end)
+
   it("calls no closed event, although it was made active first", function()
     twice(t.expect(function(event)
       event:active "signal"

@@ -393,11 +393,22 @@ static int lev_event_del (lua_State *L) {
   return 1;
 }
 
+/* event_remove_timer forgets it itself, without a look at what is there. */
+static void removetimer (lev_Event *e) {
+  short ncalls = e->ev.ev_.ev_signal.ev_ncalls;
+  short *pncalls = e->ev.ev_.ev_signal.ev_pncalls;
+  event_remove_timer(&e->ev);
+  forgetinterval(e);
+  if (e->ev.ev_events & EV_SIGNAL) {
+    e->ev.ev_.ev_signal.ev_ncalls = ncalls;
+    e->ev.ev_.ev_signal.ev_pncalls = pncalls;
+  }
+}
+
 /* event:remove_timer() -> event */
 static int lev_event_remove_timer (lua_State *L) {
   lev_Event *e = checkevent(L);
-  event_remove_timer(&e->ev);
-  forgetinterval(e);
+  removetimer(e);
   levL_settle(L, 1, &e->o);
   lua_settop(L, 1);
   return 1;
