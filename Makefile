@@ -47,7 +47,8 @@ TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
   LUA_CPATH="$(CURDIR)/$(BUILD)/?.so;;$(CURDIR)/$(BUILD)/standin/?.so" \
   LUA=$(LUA)
 # What the specs and the benchmarks run beside Lua.
-TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/standin/posix.so
+TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/threads $(BUILD)/pipes \
+  $(BUILD)/standin/posix.so
 SPECS = spec
 
 .PHONY: all run test valgrind soak lint install uninstall clean env
@@ -101,9 +102,16 @@ $(BUILD)/standin/posix.so: spec/c/posix.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -fvisibility=default $(SHARED) -o $@ $<
 
-# A host program: Lua and the objects of the module linked in.
-$(BUILD)/host: spec/c/host.c src/lualibevent.h $(OBJECTS)
+# Host programs: Lua and the objects of the module linked in.
+$(BUILD)/host $(BUILD)/threads: $(BUILD)/%: spec/c/%.c src/lualibevent.h \
+  $(OBJECTS)
 	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(EVENT_LIBS) $(LUA_LIBS) \
+	  -lpthread -ldl -lm
+
+# The second one again, its wakers as they are where there is no eventfd.
+$(BUILD)/pipes: spec/c/threads.c src/waker.c $(OBJECTS)
+	$(CC) $(CFLAGS_ALL) -Isrc -DLEV_NOEVENTFD -o $@ $< src/waker.c \
+	  $(filter-out %/waker.o,$(OBJECTS)) $(EVENT_LIBS) $(LUA_LIBS) \
 	  -lpthread -ldl -lm
 
 lint:

@@ -51,6 +51,7 @@ build = {
         "src/segment.c",
         "src/util.c",
         "src/values.c",
+        "src/waker.c",
       },
       incdirs = {"$(LIBEVENT_INCDIR)"},
       libdirs = {"$(LIBEVENT_LIBDIR)"},

@@ -19,6 +19,7 @@ local function others(base)
     base:timer(function() end):add(0), base:user(function() end):active(),
     bev:write "data", listener,
     base:signal("USR2", function() end):add(),
+    base:waker(function() end):wake(),
   }
 end
 

@@ -145,7 +145,8 @@ for _, path in ipairs(documents) do
     it("names methods that are there", function()
       require "libevent"
       local classes = {base = "Base", event = "Event", buffer = "Buffer",
-                       bev = "Bufferevent", listener = "Listener"}
+                       bev = "Bufferevent", listener = "Listener",
+                       waker = "Waker"}
       local faults = {}
       for noun, name in contents(path):gmatch "%f[%w_](%l+):([%l_]+)" do
         local metatable = debug.getregistry()["libevent."

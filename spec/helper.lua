@@ -131,15 +131,15 @@ function t.turns(base, n)
   for _ = 1, n or 1 do base:loop "nonblock" end
 end
 
---- Runs 'code' in an interpreter of its own: all that it printed, and its
---- exit status (128 + n for a signal n, 124 after 20 seconds).
-function t.lua(code)
+--- Runs 'code' in 'program': all that it printed, and its exit status (128 + n
+--- for a signal n, 124 after 20 seconds).
+local function execute(program, code)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(code)
   file:close()
   local pipe = io.popen(("timeout %d %s %s 2>&1; echo \"status $?\""):format(
-    20 * t.slow, os.getenv "LUA" or "lua5.4", path))
+    20 * t.slow, program, path))
   local output = pipe:read "a"
   pipe:close()
   os.remove(path)
@@ -147,19 +147,14 @@ function t.lua(code)
   return text, tonumber(status)
 end
 
---- Runs 'code' in the host program of spec/c/host.c: all that it printed, and
---- whether it ended well.
-function t.host(code)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(code)
-  file:close()
-  local pipe = io.popen(("timeout %d %s/host %s 2>&1"):format(
-    20 * t.slow, os.getenv "BUILD", path))
-  local text = pipe:read "a"
-  local ok = pipe:close()
-  os.remove(path)
-  return text, ok
+--- The same in an interpreter of its own...
+function t.lua(code)
+  return execute(os.getenv "LUA" or "lua5.4", code)
+end
+
+--- ...and in a host program of spec/c.
+function t.host(name, code)
+  return execute(os.getenv "BUILD" .. "/" .. name, code)
 end
 
 --- A listener on a free port of 127.0.0.1 and a bufferevent connected to it:

@@ -49,6 +49,9 @@ local kinds = {
   {"an event of the script's own", function(base, cb)
     return base:user(cb):active "read"
   end},
+  {"a waker", function(base, cb)
+    return base:waker(cb):wake()
+  end},
   {"base:once", function(base, cb)
     return base:once(nil, "timeout", cb, 0)
   end},

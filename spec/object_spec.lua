@@ -6,6 +6,7 @@ local function objects(base)
   return {
     ["libevent.Base"] = base,
     ["libevent.Event"] = base:timer(print),
+    ["libevent.Waker"] = base:waker(print),
     ["libevent.Buffer"] = libevent.buffer(),
     ["libevent.FileSegment"] = libevent.file_segment(io.tmpfile()),
     ["libevent.Bufferevent"] = base:bufferevent(),

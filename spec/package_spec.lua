@@ -69,8 +69,8 @@ describe("The package", function()
 
   it("names every method in the README's table", function()
     local readme = read "README.md":match "## API at a glance(.-)\n## "
-    for _, class in ipairs {"Base", "Event", "Buffer", "FileSegment",
-                            "Bufferevent", "Listener"} do
+    for _, class in ipairs {"Base", "Event", "Waker", "Buffer", "FileSegment",
+                            "Bufferevent", "RateLimitGroup", "Listener"} do
       local row = readme:match("\n| " .. class .. " |([^\n]+)")
       for name in pairs(debug.getregistry()["libevent." .. class].__index) do
         local constructor = class == "Base" and readme:find("base:" .. name

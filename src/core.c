@@ -45,6 +45,7 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_openbuffer(L);
   levL_opensegment(L);
   levL_openevent(L);
+  levL_openwaker(L);
   levL_openbufferevent(L);
   levL_openlistener(L);
   levL_openutil(L);

@@ -2,8 +2,8 @@
 ** lev.h: what the files of lua-libevent share.
 **
 ** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
-** bufferevent.c -> segment.c, base.c, event.c -> buffer.c -> reference.c,
-** callback.c -> object.c -> values.c, process.c.
+** bufferevent.c -> segment.c, base.c, event.c, waker.c -> buffer.c ->
+** reference.c, callback.c -> object.c -> values.c, process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -34,6 +34,7 @@
 #define LEV_BUFFEREVENT "libevent.Bufferevent"
 #define LEV_LISTENER "libevent.Listener"
 #define LEV_RATELIMITGROUP "libevent.RateLimitGroup"
+#define LEV_WAKER "libevent.Waker"
 
 /* The first user value of an object is its base. */
 #define LEV_UVBASE 1
@@ -225,6 +226,7 @@ void levL_nodelay (int fd);
 void levL_openreference (lua_State *L);
 void levL_openbase (lua_State *L);
 void levL_openevent (lua_State *L);
+void levL_openwaker (lua_State *L);
 void levL_openbuffer (lua_State *L);
 void levL_opensegment (lua_State *L);
 void levL_openbufferevent (lua_State *L);

@@ -56,6 +56,11 @@ local libevent = {}
 --- b: libevent.Bufferevent, what: "eof"|"timeout"|"error", detail: string,
 --- errno: integer?)
 ---@alias libevent.object libevent.Event|libevent.Bufferevent|libevent.Listener
+---@alias libevent.object
+---| libevent.Event
+---| libevent.Waker
+---| libevent.Bufferevent
+---| libevent.Listener
 
 --- What an event waits for, joined by "|".
 ---@alias libevent.events
@@ -364,7 +369,8 @@ function libevent.relay(a, b, done) end
 function libevent.file_segment(file, offset, length) end
 
 --- The loop. It runs while an event is pending: a timer, an event that was
---- added, an enabled listener, a bufferevent that reads or has output to send.
+--- added, an open waker, an enabled listener, a bufferevent that reads or has
+--- output to send.
 ---
 --- In a process made by fork the base shares its back end with the parent. The
 --- first method called on it or on an object of it gives it one of its own, so
@@ -742,6 +748,59 @@ function Event:base() end
 --- C: `event_free`
 ---@return libevent.Event event
 function Event:close() end
+
+--- What wakes the loop from outside: from another thread of a host program, or
+--- from a signal handler of its own, by lualibevent_wake (see lualibevent.h).
+--- They may call at any time: a waker stays alive by itself, and keeps the loop
+--- running, until it is closed.
+---@class libevent.Waker
+local Waker = {}
+
+--- Makes a waker. The callback is called in the loop, once for all wakes that
+--- came before it; a wake during the callback is another call.
+---
+--- In a process made by fork the waker is one of its own; a wake from before
+--- is the parent's alone. nil if no descriptor is left.
+---
+--- C: none
+---@param cb fun(waker: libevent.Waker)
+---@return libevent.Waker|nil waker
+---@return string? message
+---@return integer? errno
+function Base:waker(cb) end
+
+--- Has the loop call the callback. On this state's thread alone: others have
+--- lualibevent_wake.
+---
+--- C: none
+---@return libevent.Waker waker
+function Waker:wake() end
+
+--- The callback.
+---
+--- C: none
+---@return fun(waker: libevent.Waker) cb
+function Waker:callback() end
+
+--- Sets another callback, at any time.
+---
+--- C: none
+---@param cb fun(waker: libevent.Waker)
+---@return libevent.Waker waker
+function Waker:set_callback(cb) end
+
+--- The base that the waker is on.
+---
+--- C: none
+---@return libevent.Base base
+function Waker:base() end
+
+--- Ends the waker. The callback is not called any more, also not for a wake
+--- that is due; a later one of another thread does nothing.
+---
+--- C: none
+---@return libevent.Waker waker
+function Waker:close() end
 
 --- Bytes on their way: added at the end, taken from the start, moved from one
 --- buffer to another without a copy. `#buffer` is its length,
