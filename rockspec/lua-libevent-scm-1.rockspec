@@ -45,6 +45,7 @@ build = {
         "src/dump.c",
         "src/event.c",
         "src/listener.c",
+        "src/log.c",
         "src/object.c",
         "src/process.c",
         "src/reference.c",

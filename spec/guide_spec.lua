@@ -31,7 +31,7 @@ local CALLS = [[
   evbuffer_new evbuffer_free evbuffer_add evbuffer_add_printf evbuffer_pullup
   evhttp_new evhttp_start evhttp_bind_socket evhttp_set_timeout evhttp_set_cb
   evhttp_set_gencb evhttp_send_reply evhttp_free evdns_base_new
-  evthread_use_pthreads
+  evthread_use_pthreads event_set_log_callback
 ]]
 
 local function contents(path)

@@ -263,6 +263,19 @@ static void checkstack (lua_State *L) {
     luaL_error(L, "too many loops inside callbacks of other loops");
 }
 
+/* event_base_loop, and what libevent says before it, in it and at its end. */
+static int run (lev_Base *base, int flags) {
+  int result = 0;
+  int err;
+  levL_tell(base);
+  if (!base->failed && !base->closing)
+    result = event_base_loop(base->event_base, flags);
+  err = errno;
+  levL_tell(base);
+  errno = err;
+  return result;
+}
+
 static int runloop (lua_State *L, lev_Base *base, int flags) {
   int result, err;
   if (base->looping || base->calls > 0)
@@ -272,7 +285,7 @@ static int runloop (lua_State *L, lev_Base *base, int flags) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, base);  /* the anchor of a base that runs */
   setloops(L, loops(L) + 1);
   base->looping = true;
-  result = event_base_loop(base->event_base, flags);
+  result = run(base, flags);
   err = errno;
   base->looping = false;
   if (base->owned) {

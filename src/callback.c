@@ -37,11 +37,11 @@ static int warn (lua_State *L) {
   return 0;
 }
 
-/* [-1] error. To the base's error callback; else to whoever runs the loop, and
-   the loop ends; else to warn. */
+/* [-1] error, at 'object' whose callback it was, or nil. To the base's error
+   callback; else to whoever runs the loop, and the loop ends; else to warn. */
 static void fail (lua_State *L, lev_Base *base, int object) {
   int error = lua_gettop(L);
-  lua_getiuservalue(L, object, LEV_UVBASE);       /* error+1: base */
+  lua_rawgetp(L, LUA_REGISTRYINDEX, base);        /* error+1: base */
   lua_pushcfunction(L, traceback);
   if (lua_getiuservalue(L, error + 1, LEV_UVERRORCB) != LUA_TNIL) {
     lua_pushvalue(L, error);
@@ -61,6 +61,22 @@ static void fail (lua_State *L, lev_Base *base, int object) {
     lua_pushcfunction(L, warn);
     lua_pushvalue(L, error);
     lua_pcall(L, 1, 0, 0);
+  }
+}
+
+/* Tells the state what libevent has said, where any callback may run. What is
+   said meanwhile waits for the next time. */
+void levL_tell (lev_Base *base) {
+  lua_State *L = base->L;
+  int top = lua_gettop(L);
+  for (unsigned n = levL_logged(L); n > 0; n--) {
+    lua_pushnil(L);                               /* top+1: nobody's callback */
+    lua_pushcfunction(L, traceback);              /* top+2 */
+    lua_pushcfunction(L, levL_calllog);
+    if (lua_pcall(L, 0, 0, top + 2) != LUA_OK)
+      fail(L, base, top + 1);
+    lua_settop(L, top);
+    levL_own(base);           /* it may have forked */
   }
 }
 
@@ -86,6 +102,7 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
       undo(call);
     if (!ok)
       fail(L, base, top + 1);
+    levL_tell(base);
     levL_settle(L, top + 1, o);
   }
   else if (undo)

@@ -41,6 +41,7 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_openprocess();
   luaL_newlib(L, functions);
   levL_openreference(L);
+  levL_openlog(L);
   levL_openbase(L);
   levL_openbuffer(L);
   levL_opensegment(L);

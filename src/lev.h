@@ -3,7 +3,7 @@
 **
 ** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
 ** bufferevent.c -> segment.c, base.c, event.c, waker.c -> buffer.c ->
-** reference.c, callback.c -> object.c -> values.c, process.c.
+** reference.c, callback.c -> object.c, log.c -> values.c, process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -139,6 +139,13 @@ bool levL_random (void *bytes, size_t n);
 
 /* ====} */
 
+/* {==== log.c: what libevent has to say ==== */
+
+unsigned levL_logged (lua_State *L);
+int levL_calllog (lua_State *L);
+
+/* ====} */
+
 /* {==== object.c: the life of the objects ==== */
 
 int levL_reinit (lev_Base *base);
@@ -174,6 +181,7 @@ void levL_addmethods (lua_State *L, const char *tname,
 
 bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
                    void (*undo) (void *call));
+void levL_tell (lev_Base *base);
 
 /* ====} */
 
@@ -225,6 +233,7 @@ void levL_nodelay (int fd);
 
 void levL_openreference (lua_State *L);
 void levL_openbase (lua_State *L);
+void levL_openlog (lua_State *L);
 void levL_openevent (lua_State *L);
 void levL_openwaker (lua_State *L);
 void levL_openbuffer (lua_State *L);

@@ -211,6 +211,30 @@ function libevent.methods() end
 ---@return integer number
 function libevent.version() end
 
+--- Sets a function that is told what libevent has to say: warnings, as a rule,
+--- and rarely. `severity` is "warn", "msg" or "debug". Without a function it is
+--- printed to standard error, as "[warn] ...".
+---
+--- libevent speaks where no Lua can be called. What it says is kept, and told
+--- by the loops of this state: after each callback, when a loop begins and when
+--- it ends. Of more than 32 messages at a time the last are lost, and a "warn"
+--- tells how many; a message is cut at 255 bytes. What no loop has told is
+--- printed when the function is taken away, the state is closed or the process
+--- exits. "err" is printed at once: libevent ends the process after it.
+---
+--- An error in `f` is treated as one of a callback of the base whose loop it
+--- is; `base:set_error_cb` gets it without an object.
+---
+--- Each thread has messages of its own, which are printed where no state has
+--- a function; of several states on one thread the first that runs a callback
+--- tells them. libevent has one place for such a function in a process: the
+--- first call takes it, even from a host program that had set its own.
+---
+--- C: `event_set_log_callback`
+---@param f? fun(severity: string, message: string)
+---@return true done
+function libevent.set_log_callback(f) end
+
 --- Makes a base: a loop and the objects on it. nil if no back end has all the
 --- features that the options ask for, or no descriptor is left.
 ---
@@ -438,12 +462,13 @@ function Base:got_exit() end
 function Base:got_break() end
 
 --- Sets a function that takes the errors of callbacks, and the object whose
---- callback it was; the loop then goes on. A string comes with its traceback,
---- any other error object as it is. An error in this function itself ends the
---- loop. nil: errors end the loop again, and `dispatch` raises them.
+--- callback it was (nil for that of `set_log_callback`); the loop then goes on.
+--- A string comes with its traceback, any other error object as it is. An error
+--- in this function itself ends the loop. nil: errors end the loop again, and
+--- `dispatch` raises them.
 ---
 --- C: none
----@param f? fun(err: any, object: libevent.object)
+---@param f? fun(err: any, object?: libevent.object)
 ---@return libevent.Base base
 function Base:set_error_cb(f) end
 

@@ -132,11 +132,68 @@ static int turn (lua_State *L) {
 
 /* ====} */
 
+/* {==== What libevent says ==== */
+
+static void onlog (int severity, const char *message) {
+  printf("the host's: %d %s\n", severity, message);
+}
+
+/* hostlog(): the host has a callback of its own */
+static int hostlog (lua_State *L) {
+  (void)L;
+  event_set_log_callback(onlog);
+  return 0;
+}
+
+static void *warns (void *arg) {
+  struct event_config *config = event_config_new();
+  (void)arg;
+  event_config_require_features(config, 0x7fffffff);
+  event_base_new_with_config(config);
+  event_config_free(config);
+  return NULL;
+}
+
+/* elsewhere(): libevent warns in a thread that knows nothing of Lua */
+static int elsewhere (lua_State *L) {
+  (void)L;
+  pthread_create(&thread, NULL, warns, NULL);
+  return join(L);
+}
+
+/* fatal(): libevent finds no way to go on */
+static int fatal (lua_State *L) {
+  (void)L;
+  event_enable_debug_mode();
+  event_enable_debug_mode();
+  return 0;
+}
+
+static lua_State *newstate (void) {
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  luaL_requiref(L, "libevent.core", luaopen_libevent_core, 0);
+  lua_pop(L, 1);
+  return L;
+}
+
+/* state(code): runs it in a state of its own, which is closed then */
+static int state (lua_State *L) {
+  lua_State *S = newstate();
+  if (luaL_dostring(S, luaL_checkstring(L, 1)))
+    fprintf(stderr, "%s\n", lua_tostring(S, -1));
+  lua_close(S);
+  return 0;
+}
+
+/* ====} */
+
 static const luaL_Reg functions[] = {
   {"hold", hold}, {"drop", drop}, {"wake", wake}, {"start", start},
   {"join", join}, {"sent", countsent}, {"raise", raisesignal},
   {"fork", forkself}, {"wait", waitchild}, {"reinit", reinit},
-  {"turn", turn}, {"descriptors", countopen}, {NULL, NULL}
+  {"turn", turn}, {"descriptors", countopen}, {"hostlog", hostlog},
+  {"elsewhere", elsewhere}, {"fatal", fatal}, {"state", state}, {NULL, NULL}
 };
 
 static void *wakeanddrop (void *arg) {
@@ -147,8 +204,7 @@ static void *wakeanddrop (void *arg) {
 
 int main (int argc, char **argv) {
   int before = descriptors();
-  lua_State *L = luaL_newstate();
-  luaL_openlibs(L);
+  lua_State *L = newstate();
   setvbuf(stdout, NULL, _IONBF, 0);
   base = event_base_new();
   lualibevent_pushbase(L, base);
