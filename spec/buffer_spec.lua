@@ -217,6 +217,326 @@ describe("a buffer", function()
     end)
   end)
 
+  describe("refers to bytes of another", function()
+    it("which stay there, and may go", function()
+      local b, source = buffer "a", chained("bc", "de")
+      assert.equal(b, b:add_buffer_reference(source))
+      assert.equal("abcde", tostring(b))
+      assert.equal("bcde", tostring(source))
+      source:drain(1)
+      b:drain(2)
+      assert.equal("cde", tostring(source))
+      assert.equal("cde", tostring(b))
+      source:add("!"):prepend "<"
+      b:add("?"):prepend ">"
+      assert.equal("<cde!", tostring(source))
+      assert.equal(">cde?", tostring(b))
+      source:close()
+      collectgarbage() collectgarbage()
+      assert.equal(">cde?", tostring(b))
+      assert.equal(">cde?", b:remove())
+    end)
+
+    it("several times, and from several buffers", function()
+      local large = ("x"):rep(100000)
+      local source, list = chained("ab", large, "cd"), {}
+      for i = 1, 10 do
+        list[i] = buffer(i):add_buffer_reference(source)
+          :add_buffer_reference(source)
+      end
+      source = nil -- luacheck: ignore
+      collectgarbage() collectgarbage()
+      for i, b in ipairs(list) do
+        assert.is_true(tostring(b) == i .. ("ab" .. large .. "cd"):rep(2))
+      end
+    end)
+
+    it("where one of the two has nothing but room", function()
+      local b = buffer():expand(5000)
+      assert.equal("ab", tostring(b:add_buffer_reference(chained("a", "b"))))
+      b = buffer("x"):drain():expand(1)
+      assert.equal(0, #b:add_buffer_reference(buffer():expand(10)))
+      assert.equal(0, #b:add_buffer_reference(buffer()))
+      assert.equal("y", tostring(b:add "y"))
+    end)
+
+    it("unless they are somebody else's, or its own", function()
+      local source = buffer "a"
+      local b = buffer("b"):add_buffer_reference(source)
+      local c = buffer "c"
+      refused("its own bytes are another Buffer's", c.add_buffer_reference, c,
+              b)
+      refused("another Buffer expected", c.add_buffer_reference, c, c)
+      refused("libevent.Buffer expected", c.add_buffer_reference, c, "x")
+      refused("Buffer is closed", c.add_buffer_reference, c, buffer():close())
+      assert.equal("c", tostring(c))
+      assert.equal("ba", tostring(b))
+    end)
+
+    it("of 2 gigabytes and more, and moves them", function()
+      local source = buffer(("x"):rep(2 ^ 24))
+      local b, to = buffer(), buffer()
+      for _ = 1, 160 do b:add_buffer_reference(source) end
+      assert.equal(160 * 2 ^ 24, #b)
+      assert.equal(2 ^ 31 + 7, b:remove_buffer(to, (2 ^ 31 | 0) + 7))
+      assert.equal(2 ^ 31 + 7, #to)
+      assert.equal(160 * 2 ^ 24 - 2 ^ 31 - 7, #b)
+      assert.equal("xx", to:copyout(3, (2 ^ 31 | 0) + 6))
+      assert.equal(160 * 2 ^ 24, #to:add(b))
+      assert.equal(5, #to:drain(160 * (2 ^ 24 | 0) - 5))
+    end)
+  end)
+
+  describe("is looked at piece by piece", function()
+    it("from any position, with peek", function()
+      local b = chained("abc", "d", "ef")
+      for from, piece in ipairs {"abc", "bc", "c", "d", "ef", "f"} do
+        assert.equal(piece, b:peek(from))
+      end
+      assert.equal("abc", b:peek())
+      assert.is_nil(b:peek(7))
+      refused("integer from 1 to 7", b.peek, b, 8)
+      refused("integer from 1 to 7", b.peek, b, 0)
+      assert.is_nil(buffer():peek())
+      assert.is_nil(buffer():expand(10):peek())
+      assert.equal("abcdef", tostring(b))
+    end)
+
+    it("in a loop, with chunks", function()
+      local pieces = {}
+      for piece in chained("abc", "d", "ef"):chunks() do
+        pieces[#pieces + 1] = piece
+      end
+      assert.same({"abc", "d", "ef"}, pieces)
+      for _ in buffer():chunks() do error "there is none" end
+    end)
+
+    it("while it changes", function()
+      local b, pieces = chained("ab", "cd", "ef", "gh"), {}
+      for piece in b:chunks() do
+        pieces[#pieces + 1] = piece
+        if #pieces == 1 then b:drain(1) end
+        if #pieces == 2 then b:add(buffer "ij") end
+        if #pieces == 4 then b:drain() end
+      end
+      assert.same({"ab", "d", "ef", "gh"}, pieces)
+      b = chained("ab", "cd")
+      local next = b:chunks()
+      assert.equal("ab", next())
+      b:close()
+      refused("Buffer is closed", next)
+    end)
+
+    it("of which the first has a length", function()
+      local b = chained("abc", "d")
+      assert.equal(3, b:contiguous_space())
+      assert.equal(1, b:drain(3):contiguous_space())
+      assert.equal(0, b:drain():contiguous_space())
+      assert.equal(0, buffer():contiguous_space())
+    end)
+  end)
+
+  describe("is given room", function()
+    it("which is no content", function()
+      for _, n in ipairs {0, 1, 1000, 5000, 100000} do
+        local b = chained("ab", "cd")
+        assert.equal(b, b:expand(n))
+        assert.equal("abcd", tostring(b))
+        b:add("ef"):expand(n):prepend("<"):expand(n):add(buffer "gh")
+        assert.equal("<abcdefgh", tostring(b))
+        assert.equal("x", tostring(buffer():expand(n):add "x"))
+      end
+    end)
+
+    it("not without end", function()
+      local b = buffer "a"
+      refused("not enough memory", b.expand, b, math.maxinteger)
+      for _, n in ipairs {-1, 1.5, "1", 2^63} do
+        refused("integer from 0 to", b.expand, b, n)
+      end
+      refused("integer from 0 to", b.expand, b)
+      assert.equal("ab", tostring(b:add "b"))
+    end)
+  end)
+
+  describe("with frozen ends", function()
+    local starts = {
+      remove = function(b) b:remove(1) end,
+      drain = function(b) b:drain() end,
+      readln = function(b) b:readln() end,
+      prepend = function(b) b:prepend "x" end,
+      prepend_buffer = function(b, other) b:prepend_buffer(other) end,
+      remove_buffer = function(b, other) b:remove_buffer(other, 1) end,
+      write = function(b) b:write(1) end,
+      ["another's add"] = function(b, other) other:add("x", b) end,
+      ["another's prepend"] = function(b, other) other:prepend(b) end,
+      ["another's add_buffer"] = function(b, other) other:add_buffer(b) end,
+      ["a new one"] = function(b) buffer(b) end,
+    }
+    local ends = {
+      add = function(b) b:add "x" end,
+      ["add of nothing"] = function(b) b:add() end,
+      add_buffer = function(b, other) b:add_buffer(other) end,
+      add_buffer_reference = function(b, other)
+        b:add_buffer_reference(other)
+      end,
+      add_file = function(b)
+        local f <close> = io.tmpfile()
+        b:add_file(f)
+      end,
+      read = function(b) b:read(0) end,
+      expand = function(b) b:expand(1) end,
+      ["another's remove_buffer"] = function(b, other)
+        other:remove_buffer(b, 1)
+      end,
+    }
+
+    local function check(b, cases, message)
+      local text, other = tostring(b), buffer "other"
+      for name, f in pairs(cases) do
+        local ok, err = pcall(f, b, other)
+        assert.is_false(ok, name)
+        assert.matches(message, err, 1, true)
+      end
+      assert.equal(text, tostring(b))
+      assert.equal("other", tostring(other))
+    end
+
+    it("gives nothing at its start, and takes nothing there", function()
+      local b = buffer "ab\n"
+      assert.equal(b, b:freeze "start")
+      check(b, starts, "the start of the buffer is frozen")
+      assert.equal("ab\nc", tostring(b:add "c"))
+      assert.equal("ab", b:copyout(2))
+      assert.equal(2, b:search "b")
+      assert.equal("ab\nc", b:peek())
+      assert.equal(b, b:unfreeze "start")
+      assert.equal("ab", b:readln())
+    end)
+
+    it("takes nothing at its end", function()
+      local b = buffer "ab\n"
+      assert.equal(b, b:freeze "end")
+      check(b, ends, "the end of the buffer is frozen")
+      assert.equal("ab", b:prepend("<"):remove(3):sub(2))
+      assert.equal("\nc", tostring(b:unfreeze("end"):add "c"))
+    end)
+
+    it("does neither, unless told otherwise", function()
+      local b = buffer "ab"
+      b:freeze()
+      check(b, starts, "the start of the buffer is frozen")
+      check(b, ends, "the end of the buffer is frozen")
+      b:unfreeze "end"
+      check(b, starts, "the start of the buffer is frozen")
+      b:freeze("end"):unfreeze "start"
+      check(b, ends, "the end of the buffer is frozen")
+      assert.equal("abc", tostring(b:unfreeze():unfreeze():add "c"))
+      b:freeze "start|end"
+      refused("frozen", b.add, b, "d")
+      refused("unknown word 'both'", b.freeze, b, "both")
+      refused("words of (start, end)", b.unfreeze, b, 1)
+      b:close()
+    end)
+
+    it("belongs to its bufferevent, if it has one", function()
+      local bev = t.base():bufferevent()
+      for _, b in ipairs {bev:input(), bev:output()} do
+        refused("the Bufferevent freezes its buffers itself", b.freeze, b)
+        refused("the Bufferevent freezes its buffers itself", b.unfreeze, b,
+                "start")
+      end
+      check(bev:input(), ends, "the end of an input is frozen")
+      check(bev:output():add "out", starts, "the start of an output is frozen")
+    end)
+  end)
+
+  it("is what the same string would be, after any changes", function()
+    local seed = math.random(1 << 30)
+    math.randomseed(seed)
+    local random = math.random
+    local function text()
+      local n = random(20) == 1 and random(40000) or random(0, 30)
+      return ("%d\r\n"):format(random(1000)):rep(n // 4 + 1):sub(1, n)
+    end
+    local path = t.path()
+    local file = assert(io.open(path, "w+"))
+    os.remove(path)
+    local b, s, other, o = buffer(), "", buffer(), ""
+    local changes = {
+      function() local x = text() b:add(x) s = s .. x end,
+      function() local x = text() b:prepend(x) s = x .. s end,
+      function() local x = text() b:add(buffer(x)) s = s .. x end,
+      function() local x = text() b:prepend(buffer(x)) s = x .. s end,
+      function() local x = text() other:add(x) o = o .. x end,
+      function() b:add(other) s, o = s .. o, "" end,
+      function() b:prepend_buffer(other) s, o = o .. s, "" end,
+      function() b:add_buffer(other) s, o = s .. o, "" end,
+      function()
+        local n = random(0, #s + 5)
+        assert.equal(math.min(n, #s), b:remove_buffer(other, n))
+        s, o = s:sub(n + 1), o .. s:sub(1, n)
+      end,
+      function()
+        local n = random(0, #s // 2 + 5)
+        assert.is_true(b:remove(n) == s:sub(1, n))
+        s = s:sub(n + 1)
+      end,
+      function()
+        local n = random(0, #s // 2 + 5)
+        b:drain(n)
+        s = s:sub(n + 1)
+      end,
+      function()
+        local line, last = s:match "^(.-)\r?\n()"
+        assert.is_true(b:readln() == line)
+        s = s:sub(last or 1)
+      end,
+      function() b:expand(random(5000)) end,
+      function()
+        local x = text()
+        b:add_buffer_reference(buffer(x))
+        s = s .. x
+      end,
+      function()
+        local x = text()
+        file:seek "set"
+        file:write(x):flush()
+        b:add_file(file, 0, #x)
+        s = s .. x
+      end,
+      function()
+        local x = text()
+        file:seek "set"
+        file:write(x):flush()
+        file:seek "set"
+        local n = 0
+        while n < #x do n = n + b:read(file, #x - n) end
+        s = s .. x
+      end,
+      function() other:drain() o = "" end,
+    }
+    for i = 1, 3000 do
+      local said = ("seed %d, change %d"):format(seed, i)
+      changes[random(#changes)]()
+      if #s > 200000 then
+        b:drain(190000)
+        s = s:sub(190001)
+      end
+      assert.is_true(#b == #s and #other == #o, said)
+      assert.is_true(tostring(b) == s and tostring(other) == o, said)
+      if i % 100 == 0 then
+        local pieces = {}
+        for piece in b:chunks() do pieces[#pieces + 1] = piece end
+        assert.is_true(table.concat(pieces) == s, said)
+        assert.equal(pieces[1] and #pieces[1] or 0, b:contiguous_space())
+        local at = random(#s + 1)
+        assert.is_true(b:copyout(100, at) == s:sub(at, at + 99), said)
+      end
+    end
+    file:close()
+  end)
+
   describe("is searched", function()
     it("for bytes, across chains", function()
       local b = chained("a\0b", "c", "da\0", "bcd")
@@ -321,6 +641,18 @@ describe("a buffer", function()
       assert.equal(2, #b)
     end)
 
+    it("that end twice in any, when their end comes in two pieces", function()
+      local b = buffer "a\r"
+      assert.equal("a", b:readln "any")
+      b:add "\nb\r\n"
+      assert.equal("", b:readln "any")
+      assert.equal("b", b:readln "any")
+      assert.is_nil(b:readln "any")
+      b:add "c\r"
+      assert.is_nil(b:readln "crlf")
+      assert.equal("c", b:add("\n"):readln "crlf")
+    end)
+
     it("not longer than a maximum, ended or not", function()
       local b = buffer "abc\ndef"
       assert.same({nil, "line too long"}, {b:readln("lf", 2)})
@@ -355,6 +687,85 @@ describe("a buffer", function()
       assert.equal("request", tostring(got))
       client:close()
       assert.equal(0, got:read(server))
+    end)
+
+    it("as much as there is, at once", function()
+      local client, server = sockets()
+      server:settimeout(0)
+      local bytes = ("0123456789"):rep(20000)
+      local sent = assert(client:send(bytes))
+      assert.equal(#bytes, sent)
+      local got = buffer()
+      local n = got:read(server)
+      assert.is_true(n > 4096)
+      while #got < sent do assert(got:read(server)) end
+      assert.is_true(tostring(got) == bytes)
+      client:send(bytes)
+      assert.equal(5000, got:drain():read(server, 5000))
+      assert.equal(1, got:read(server, 1))
+      while #got < sent do assert(got:read(server, 70000) <= 70000) end
+      assert.is_true(tostring(got) == bytes)
+    end)
+
+    it("a file on disk", function()
+      local file <close> = io.tmpfile()
+      local bytes = ("0123456789"):rep(100000)
+      file:write(bytes):seek "set"
+      local got = buffer()
+      assert.equal(256 * 1024, got:read(file))
+      assert.equal(7, got:read(file, 7))
+      repeat until assert(got:read(file)) == 0
+      assert.is_true(tostring(got) == bytes)
+      file:seek("set", 5000000000)
+      assert.equal(0, got:read(file))
+    end)
+
+    it("what does not say how much there is", function()
+      local zero <close> = io.open "/dev/zero"
+      local got = buffer()
+      assert.equal(4096, got:read(zero))
+      assert.equal(1000, got:read(zero, 1000))
+      assert.equal(("\0"):rep(5096), tostring(got))
+    end)
+
+    it("a datagram at a time, whole", function()
+      local receiver, sender = socket.udp4(), socket.udp4()
+      assert(receiver:setsockname("127.0.0.1", 0))
+      receiver:settimeout(0)
+      assert(sender:setpeername(receiver:getsockname()))
+      local sizes, got = {1, 5000, 0, 60000, 300}, buffer()
+      for _, size in ipairs(sizes) do
+        assert(sender:send(("d"):rep(size)))
+      end
+      local before = 0
+      for _, size in ipairs(sizes) do
+        assert.equal(size, got:read(receiver))
+        assert.equal(before + size, #got)
+        before = #got
+      end
+      assert.same({nil, "Resource temporarily unavailable", 11},
+                  {got:read(receiver)})
+      sender:send "a datagram"
+      assert.equal(1, got:drain():read(receiver, 1))
+      assert.equal("a", tostring(got))
+      assert.is_nil(got:read(receiver))
+    end)
+
+    it("into the room that is left, whatever it is", function()
+      local pipe = io.popen("printf %060000d 0", "r")
+      local got, n = buffer "<", 0
+      got:add(buffer()):add(("y"):rep(20000)):expand(100)
+      for i = 1, math.huge do
+        local count = assert(got:read(pipe, i))
+        if count == 0 then break end
+        n = n + count
+        if i % 3 == 0 then got:expand(i) end
+        if i % 7 == 0 then got:add "z" n = n + 1 end
+        assert.equal(n + 20001, #got)
+      end
+      pipe:close()
+      local bytes = tostring(got):gsub("z", "")
+      assert.is_true(bytes == "<" .. ("y"):rep(20000) .. ("0"):rep(60000))
     end)
 
     it("a bufferevent's", function()
@@ -470,6 +881,8 @@ describe("a bufferevent's buffer", function()
       function() input:add_buffer(other) end,
       function() other:remove_buffer(input, 1) end,
       function() input:read(0) end,
+      function() input:expand(1) end,
+      function() input:add_buffer_reference(other) end,
     } do refused("the end of an input is frozen", f) end
     assert.equal(0, #input)
     assert.equal("ab", tostring(other))

@@ -238,6 +238,10 @@ for name, add in pairs(ways) do
           function() return output:copyout(1, 3) end,
           function() return output:search "head" end,
           function() return output:search_eol() end,
+          function() return output:peek() end,
+          function() return output:chunks() end,
+          function() return output:contiguous_space() end,
+          function() return other:add_buffer_reference(output) end,
         } do refused(message, f) end
         refused("the start of an output is frozen", output.remove, output)
         refused("the start of an output is frozen", other.add, other, output)

@@ -11,15 +11,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
 
 #define LEV_UVOWNER LEV_UVBASE      /* of a borrowed buffer: its bufferevent */
-
-static const lev_Word eolwords[] = {
-  {"any", EVBUFFER_EOL_ANY}, {"crlf", EVBUFFER_EOL_CRLF},
-  {"crlf_strict", EVBUFFER_EOL_CRLF_STRICT}, {"lf", EVBUFFER_EOL_LF},
-  {"nul", EVBUFFER_EOL_NUL}, {NULL, 0}
-};
 
 /* {==== Accessors ==== */
 
@@ -187,7 +182,7 @@ static void pushcopy (lua_State *L, lev_Get get, int arg, size_t at,
 /* Pushes 'n' bytes of the buffer that get(L, arg) gives, and takes them and
    'more' from it; not before they are a string, so that a lack of memory
    loses none. */
-static void take (lua_State *L, lev_Get get, int arg, size_t n, size_t more) {
+void levL_take (lua_State *L, lev_Get get, int arg, size_t n, size_t more) {
   pushcopy(L, get, arg, 0, n);
   evbuffer_drain(recheck(L, get, arg, n + more), n + more);
 }
@@ -195,7 +190,7 @@ static void take (lua_State *L, lev_Get get, int arg, size_t n, size_t more) {
 /* The same for up to 'n' bytes. */
 void levL_pushdata (lua_State *L, lev_Get get, int arg, size_t n) {
   size_t len = evbuffer_get_length(get(L, arg));
-  take(L, get, arg, n < len ? n : len, 0);
+  levL_take(L, get, arg, n < len ? n : len, 0);
 }
 
 /* ====} */
@@ -274,9 +269,9 @@ static int lev_buffer_drain (lua_State *L) {
 }
 
 /* A position, from 1 to one past the end, as an offset. */
-static size_t optoffset (lua_State *L, int arg, size_t len, size_t def) {
+size_t levL_optoffset (lua_State *L, int arg, size_t len) {
   if (lua_isnoneornil(L, arg))
-    return def;
+    return 0;
   return (size_t)levL_range(L, arg, arg, 1, (lua_Integer)len + 1) - 1;
 }
 
@@ -284,7 +279,7 @@ static size_t optoffset (lua_State *L, int arg, size_t len, size_t def) {
 static int lev_buffer_copyout (lua_State *L) {
   size_t len = evbuffer_get_length(levL_checkbytes(L, 1));
   size_t n = levL_optsize(L, 2, len);
-  size_t at = optoffset(L, 3, len, 0);
+  size_t at = levL_optoffset(L, 3, len);
   pushcopy(L, levL_checkbytes, 1, at, n < len - at ? n : len - at);
   return 1;
 }
@@ -337,136 +332,97 @@ static int lev_buffer_remove_buffer (lua_State *L) {
   return 1;
 }
 
-/* ====} */
-
-/* {==== Search ==== */
-
-/* buffer:search(what [, from [, to]]) -> position | nil */
-static int lev_buffer_search (lua_State *L) {
-  struct evbuffer *buf = levL_checkbytes(L, 1);
-  struct evbuffer_ptr start, end, found;
-  size_t size, len, from, to;
-  const char *what = luaL_checklstring(L, 2, &size);
-  buf = levL_checkbytes(L, 1);    /* again, after a number became a string */
-  len = evbuffer_get_length(buf);
-  from = optoffset(L, 3, len, 0);
-  to = lua_isnoneornil(L, 4) ? len
-                             : (size_t)levL_range(L, 4, 4, 0, LUA_MAXINTEGER);
-  if (to > len)
-    to = len;
-  if (from > to || size > to - from) {
-    luaL_pushfail(L);
-    return 1;
-  }
-  if (size == 0) {
-    lua_pushinteger(L, (lua_Integer)from + 1);
-    return 1;
-  }
-  evbuffer_ptr_set(buf, &start, from, EVBUFFER_PTR_SET);
-  evbuffer_ptr_set(buf, &end, to, EVBUFFER_PTR_SET);
-  found = evbuffer_search_range(buf, what, size, &start, &end);
-  if (found.pos < 0)
-    luaL_pushfail(L);
-  else
-    lua_pushinteger(L, (lua_Integer)found.pos + 1);
-  return 1;
+/* 0, EINVAL or ENOMEM. By way of another buffer: libevent frees an empty chain
+   of the destination's and then uses it, and says nothing when it runs out of
+   memory half way. */
+static int addreference (struct evbuffer *to, struct evbuffer *source) {
+  struct evbuffer *part = evbuffer_new();
+  int err = 0;
+  if (part == NULL)
+    return ENOMEM;
+  if (evbuffer_add_buffer_reference(part, source) < 0)
+    err = EINVAL;
+  else if (evbuffer_get_length(part) < evbuffer_get_length(source)
+           || evbuffer_add_buffer(to, part) < 0)
+    err = ENOMEM;
+  evbuffer_free(part);
+  return err;
 }
 
-static int opteol (lua_State *L, int arg) {
-  return lua_isnoneornil(L, arg) ? EVBUFFER_EOL_CRLF
-                                 : levL_checkword(L, arg, eolwords);
-}
-
-/* buffer:search_eol([style [, from]]) -> position, length | nil */
-static int lev_buffer_search_eol (lua_State *L) {
-  struct evbuffer *buf = levL_checkbytes(L, 1);
-  int style = opteol(L, 2);
-  size_t from = optoffset(L, 3, evbuffer_get_length(buf), 0);
-  struct evbuffer_ptr start, found;
-  size_t eol;
-  evbuffer_ptr_set(buf, &start, from, EVBUFFER_PTR_SET);
-  found = evbuffer_search_eol(buf, &start, &eol,
-                              (enum evbuffer_eol_style)style);
-  if (found.pos < 0) {
-    luaL_pushfail(L);
-    return 1;
-  }
-  lua_pushinteger(L, (lua_Integer)found.pos + 1);
-  lua_pushinteger(L, (lua_Integer)eol);
-  return 2;
-}
-
-/* The line whose end is not there yet may have half of it: a last CR. */
-static size_t unended (struct evbuffer *buf, int style) {
-  size_t n = evbuffer_get_length(buf);
-  char last;
-  if (n == 0 || (style != EVBUFFER_EOL_CRLF
-                 && style != EVBUFFER_EOL_CRLF_STRICT))
-    return n;
-  copy(buf, n - 1, &last, 1);
-  return last == '\r' ? n - 1 : n;
-}
-
-/* buffer:readln([style [, max]]) -> line | nil [, message] */
-static int lev_buffer_readln (lua_State *L) {
-  struct evbuffer *buf = levL_checksource(L, 1);
-  int style = opteol(L, 2);
-  size_t max = levL_optsize(L, 3, SIZE_MAX);
-  size_t eol;
-  struct evbuffer_ptr end = evbuffer_search_eol(buf, NULL, &eol,
-                                                (enum evbuffer_eol_style)style);
-  size_t n = end.pos < 0 ? unended(buf, style) : (size_t)end.pos;
-  if (n > max) {
-    luaL_pushfail(L);
-    lua_pushliteral(L, "line too long");
-    return 2;
-  }
-  if (end.pos < 0) {
-    luaL_pushfail(L);
-    return 1;
-  }
-  take(L, levL_checksource, 1, n, eol);
-  return 1;
-}
-
-/* ====} */
-
-/* {==== Descriptors ==== */
-
-static int pushcount (lua_State *L, int n, int err) {
-  if (n < 0)
-    return levL_refuse(L, err, NULL);
-  lua_pushinteger(L, n);
-  return 1;
-}
-
-/* buffer:read(fd [, n]) -> count | nil, message, errno */
-static int lev_buffer_read (lua_State *L) {
-  size_t n = INT_MAX;
-  int fd, count, err;
+/* buffer:add_buffer_reference(source) -> buffer */
+static int lev_buffer_add_buffer_reference (lua_State *L) {
+  struct evbuffer *source;
+  int err;
   levL_checkbuffer(L, 1);
-  if (!lua_isnoneornil(L, 3))
-    n = (size_t)levL_range(L, 3, 3, 1, LUA_MAXINTEGER);
-  fd = levL_checkfd(L, 2);
-  count = evbuffer_read(levL_checksink(L, 1), fd,
-                        n < INT_MAX ? (int)n : INT_MAX);
-  err = errno;
+  source = levL_checkbytes(L, 2);
+  luaL_argcheck(L, !lua_rawequal(L, 1, 2), 2, "another Buffer expected");
+  err = addreference(levL_checksink(L, 1), source);
   levL_settlesink(L, 1);
-  return pushcount(L, count, err);
+  luaL_argcheck(L, err != EINVAL, 2, "its own bytes are another Buffer's");
+  if (err)
+    return levL_nomemory(L);
+  lua_settop(L, 1);
+  return 1;
 }
 
-/* buffer:write(fd [, n]) -> count | nil, message, errno */
-static int lev_buffer_write (lua_State *L) {
-  struct evbuffer *buf;
-  size_t n;
-  int fd, count = 0;
-  levL_checkbuffer(L, 1);
-  n = levL_optsize(L, 3, INT_MAX);
-  fd = levL_checkfd(L, 2);
-  buf = levL_checksource(L, 1);
-  if (n > 0 && evbuffer_get_length(buf) > 0)
-    count = evbuffer_write_atmost(buf, fd, n < INT_MAX ? (int)n : INT_MAX);
-  return pushcount(L, count, errno);
+/* ====} */
+
+/* {==== Room and its borders ==== */
+
+/* buffer:expand(n) -> buffer */
+static int lev_buffer_expand (lua_State *L) {
+  lev_Buffer *b = checkend(L, 1, LEV_END);
+  size_t n = (size_t)levL_range(L, 2, 2, 0, LUA_MAXINTEGER);
+  if (evbuffer_expand(b->buf, n) < 0)
+    return levL_nomemory(L);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* buffer:contiguous_space() -> count */
+static int lev_buffer_contiguous_space (lua_State *L) {
+  struct evbuffer *buf = levL_checkbytes(L, 1);
+  lua_pushinteger(L, (lua_Integer)evbuffer_get_contiguous_space(buf));
+  return 1;
+}
+
+static const lev_Word endwords[] = {
+  {"start", LEV_START}, {"end", LEV_END}, {NULL, 0}
+};
+
+/* [1] buffer, [2] ends */
+static lev_Buffer *checkends (lua_State *L, int *ends) {
+  lev_Buffer *b = levL_checkbuffer(L, 1);
+  luaL_argcheck(L, b->owner == NULL, 1,
+                "the Bufferevent freezes its buffers itself");
+  *ends = lua_isnoneornil(L, 2) ? LEV_START | LEV_END
+                                : levL_checkwords(L, 2, endwords);
+  lua_settop(L, 1);
+  return b;
+}
+
+/* buffer:freeze([ends]) -> buffer */
+static int lev_buffer_freeze (lua_State *L) {
+  int ends;
+  lev_Buffer *b = checkends(L, &ends);
+  if (ends & LEV_START)
+    evbuffer_freeze(b->buf, 1);
+  if (ends & LEV_END)
+    evbuffer_freeze(b->buf, 0);
+  b->frozen |= ends;
+  return 1;
+}
+
+/* buffer:unfreeze([ends]) -> buffer */
+static int lev_buffer_unfreeze (lua_State *L) {
+  int ends;
+  lev_Buffer *b = checkends(L, &ends);
+  if (ends & LEV_START)
+    evbuffer_unfreeze(b->buf, 1);
+  if (ends & LEV_END)
+    evbuffer_unfreeze(b->buf, 0);
+  b->frozen &= ~ends;
+  return 1;
 }
 
 /* ====} */
@@ -508,11 +464,11 @@ static const luaL_Reg methods[] = {
   {"add_buffer", lev_buffer_add_buffer},
   {"prepend_buffer", lev_buffer_prepend_buffer},
   {"remove_buffer", lev_buffer_remove_buffer},
-  {"search", lev_buffer_search},
-  {"search_eol", lev_buffer_search_eol},
-  {"readln", lev_buffer_readln},
-  {"read", lev_buffer_read},
-  {"write", lev_buffer_write},
+  {"add_buffer_reference", lev_buffer_add_buffer_reference},
+  {"expand", lev_buffer_expand},
+  {"contiguous_space", lev_buffer_contiguous_space},
+  {"freeze", lev_buffer_freeze},
+  {"unfreeze", lev_buffer_unfreeze},
   {"length", lev_buffer_length},
   {"close", lev_buffer_close},
   {NULL, NULL}

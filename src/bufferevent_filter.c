@@ -66,7 +66,7 @@ typedef struct Pass {
 static const char *const modes[] = {"normal", "flush", "finished"};
 
 /* Pushes the filter's buffer 'uv', empty. The script may have closed it, or
-   kept it and added to it. */
+   kept it and added to it, or frozen it. */
 static struct evbuffer *pushown (lua_State *L, int filter, int uv) {
   struct evbuffer *buf;
   lua_getiuservalue(L, filter, uv);
@@ -77,6 +77,7 @@ static struct evbuffer *pushown (lua_State *L, int filter, int uv) {
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, filter, uv);
   }
+  evbuffer_unfreeze(buf, 1);
   evbuffer_drain(buf, evbuffer_get_length(buf));
   return buf;
 }
@@ -123,6 +124,7 @@ static int callfilter (lua_State *L) {
     move(p->sink, sink);
   if (source) {
     p->way->seen = evbuffer_get_length(source);
+    evbuffer_unfreeze(source, 1);
     evbuffer_prepend_buffer(p->source, source);
   }
   if (lua_isnil(L, 5) && !lua_isnil(L, 6))

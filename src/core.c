@@ -44,6 +44,8 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_openlog(L);
   levL_openbase(L);
   levL_openbuffer(L);
+  levL_opensearch(L);
+  levL_opentransfer(L);
   levL_opensegment(L);
   levL_openevent(L);
   levL_openwaker(L);

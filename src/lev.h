@@ -2,8 +2,9 @@
 ** lev.h: what the files of lua-libevent share.
 **
 ** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
-** bufferevent.c -> segment.c, base.c, event.c, waker.c -> buffer.c ->
-** reference.c, callback.c -> object.c, log.c -> values.c, process.c.
+** bufferevent.c -> base.c, event.c, waker.c, segment.c, search.c, transfer.c
+** -> buffer.c -> reference.c, callback.c -> object.c, log.c -> values.c,
+** process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -215,7 +216,9 @@ struct evbuffer *levL_newbuffer (lua_State *L);
 struct evbuffer *levL_tobuffer (lua_State *L, int idx);
 void levL_checkdata (lua_State *L, int first, int last);
 bool levL_adddata (lua_State *L, int first, int last, struct evbuffer *to);
+void levL_take (lua_State *L, lev_Get get, int arg, size_t n, size_t more);
 void levL_pushdata (lua_State *L, lev_Get get, int arg, size_t n);
+size_t levL_optoffset (lua_State *L, int arg, size_t len);
 struct evbuffer *levL_checksource (lua_State *L, int arg);
 struct evbuffer *levL_checksink (lua_State *L, int arg);
 void levL_settlesink (lua_State *L, int arg);
@@ -237,6 +240,8 @@ void levL_openlog (lua_State *L);
 void levL_openevent (lua_State *L);
 void levL_openwaker (lua_State *L);
 void levL_openbuffer (lua_State *L);
+void levL_opensearch (lua_State *L);
+void levL_opentransfer (lua_State *L);
 void levL_opensegment (lua_State *L);
 void levL_openbufferevent (lua_State *L);
 void levL_openlistener (lua_State *L);

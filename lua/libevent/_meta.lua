@@ -110,6 +110,12 @@ local libevent = {}
 ---| "fds"         # any descriptor, files on disk too
 ---| "early_close" # "closed" events
 
+--- The two ends of a buffer, joined by "|".
+---@alias libevent.ends
+---| string
+---| "start" # where bytes are taken from
+---| "end"   # where bytes are added
+
 --- Where a line ends.
 ---@alias libevent.eol
 ---| "crlf"        # "\n", or "\r\n"
@@ -833,7 +839,7 @@ function Waker:close() end
 ---
 --- The `input` and `output` of a bufferevent are Buffers too, and closed with
 --- it. Nothing can be added to the end of an input, nothing taken from or put
---- before the start of an output: that raises.
+--- before the start of an output: that raises, as on any end that is frozen.
 ---@class libevent.Buffer
 ---@operator len: integer
 local Buffer = {}
@@ -875,6 +881,22 @@ function Buffer:drain(n) end
 ---@return string bytes
 function Buffer:copyout(n, from) end
 
+--- A copy of the bytes that lie in one piece from a position on; they stay. nil
+--- at the end. Raises for a position more than one past the end.
+---
+--- C: `evbuffer_peek`
+---@param from? integer 1 if nil
+---@return string|nil bytes
+function Buffer:peek(from) end
+
+--- `for piece in buffer:chunks() do` gives copies of all bytes, each time as
+--- many as lie in one piece; they stay. The buffer may change meanwhile: each
+--- piece begins at the position where the one before it ended.
+---
+--- C: `evbuffer_peek`
+---@return fun(): string|nil iterator
+function Buffer:chunks() end
+
 --- Moves all of another buffer to the end of this one, without a copy.
 ---
 --- C: `evbuffer_add_buffer`
@@ -897,6 +919,17 @@ function Buffer:prepend_buffer(source) end
 ---@param n integer
 ---@return integer count how many were moved
 function Buffer:remove_buffer(to, n) end
+
+--- Adds all of another buffer to the end of this one, without a copy; the bytes
+--- stay in the other one too. What is added, taken or moved afterwards is so in
+--- one of the two alone.
+--- Raises if the two are the same, and if the other one has bytes that were
+--- added to it in this way.
+---
+--- C: `evbuffer_add_buffer_reference`
+---@param source libevent.Buffer
+---@return libevent.Buffer buffer
+function Buffer:add_buffer_reference(source) end
 
 --- The position of the first `what` that begins at `from` or later and ends at
 --- `to` or earlier; nil if there is none.
@@ -933,8 +966,10 @@ function Buffer:search_eol(style, from) end
 ---@return string? message
 function Buffer:readln(style, max) end
 
---- Reads from a descriptor to the end of the buffer, once: at most 4096 bytes,
---- whatever `n` is. 0 is the end of the file. nil with EAGAIN: nothing yet.
+--- Reads from a descriptor to the end of the buffer, once: what there is, up to
+--- `n` and 256 KiB. Of a descriptor that does not tell how much there is, up to
+--- 4096 bytes. A datagram comes whole, or what is beyond `n` is lost. 0 is the
+--- end of the file, or an empty datagram. nil with EAGAIN: nothing yet.
 ---
 --- C: `evbuffer_read`
 ---@param fd libevent.descriptor
@@ -962,8 +997,9 @@ function Buffer:write(fd, n) end
 --- In the output of a bufferevent on a socket the system sends the bytes from
 --- the file, without a copy, in later turns of the loop: the file must not
 --- change until then. Such an output is not in memory: to look at its bytes
---- (`copyout`, `search`, `search_eol`, `tostring`) raises until it is sent. The
---- last 16 KiB of the part are read at once, and in any other buffer all of it.
+--- (`copyout`, `peek`, `search`, `tostring` and their like) raises until it is
+--- sent. The last 16 KiB of the part are read at once, and in any other buffer
+--- all of it.
 ---
 --- nil, and nothing added, if that fails or no descriptor is left.
 ---
@@ -987,6 +1023,37 @@ function Buffer:add_file(file, offset, length) end
 ---@return string? message
 ---@return integer? errno
 function Buffer:add_file_segment(segment, offset, length) end
+
+--- Makes room for `n` bytes in one piece at the end, so that what is read or
+--- added next need not. Never needed.
+---
+--- C: `evbuffer_expand`
+---@param n integer
+---@return libevent.Buffer buffer
+function Buffer:expand(n) end
+
+--- How many bytes from the start lie in one piece: the length of what `peek`
+--- returns.
+---
+--- C: `evbuffer_get_contiguous_space`
+---@return integer count
+function Buffer:contiguous_space() end
+
+--- From now on nothing passes an end of the buffer: to take from a frozen start
+--- or to put something before it raises, and so does to add to a frozen end.
+--- Raises for the input or output of a bufferevent, which freezes them itself.
+---
+--- C: `evbuffer_freeze`
+---@param ends? libevent.ends both if nil
+---@return libevent.Buffer buffer
+function Buffer:freeze(ends) end
+
+--- Undoes `freeze`.
+---
+--- C: `evbuffer_unfreeze`
+---@param ends? libevent.ends both if nil
+---@return libevent.Buffer buffer
+function Buffer:unfreeze(ends) end
 
 --- The number of bytes; also `#buffer`.
 ---
