@@ -228,24 +228,34 @@ void levL_read (lev_Bufferevent *b) {
   }
   if (b->read)
     levL_protect(&b->o, calldata, &uv, NULL);
-  if (b->o.base) {
+  if (b->o.base)
     pauseatmark(b);
-    levL_rest(&b->o);
-  }
 }
 
-/* What libevent defers can come in company: nobody lets go of the others
-   before they had their turn. */
-static lev_Bufferevent *called (void *arg) {
+/* One call of libevent's can be several of the script's, and what it defers
+   can come in company: nobody lets go of the bufferevent before the last one
+   of them. */
+static lev_Bufferevent *begin (void *arg) {
   lev_Bufferevent *b = arg;
+  b->busy = true;
   if (b->flavour->deferred)
     levL_taketurn(b);
   return b;
 }
 
+static void end (lev_Bufferevent *b) {
+  b->busy = false;
+  if (b->o.base)
+    levL_rest(&b->o);         /* libevent's own waiting for writing ends, too */
+  for (; b; b = b->below)
+    b->inconnected = false;
+}
+
 static void onread (struct bufferevent *bev, void *arg) {
+  lev_Bufferevent *b = begin(arg);
   (void)bev;
-  levL_read(called(arg));
+  levL_read(b);
+  end(b);
 }
 
 /* Tells the peer that no more data comes: now, or when all is sent. */
@@ -264,13 +274,13 @@ void levL_written (lev_Bufferevent *b) {
     levL_protect(&b->o, calldata, &uv, NULL);
   if (b->o.base && b->ending && levL_unsent(b) == 0)
     b->flavour->flushed(b);
-  else if (b->o.base)
-    levL_rest(&b->o);
 }
 
 static void onwrite (struct bufferevent *bev, void *arg) {
+  lev_Bufferevent *b = begin(arg);
   (void)bev;
-  levL_written(called(arg));
+  levL_written(b);
+  end(b);
 }
 
 /* [1] bufferevent, [2] lev_Happening. Deferred events can come joined: the
@@ -342,20 +352,16 @@ static void tell (lev_Bufferevent *b, lev_Happening h) {
 /* Something else has happened than data. */
 void levL_happened (lev_Bufferevent *b, short what, int err) {
   lev_Happening h = {what, err};
-  b->busy++;
   if (b->flavour->note(b, &h))
     tell(b, h);
-  b->busy--;
-  if (b->o.base)
-    levL_rest(&b->o);         /* libevent's own waiting for writing ends now */
-  for (; b; b = b->below)
-    b->inconnected = false;
 }
 
 static void onevent (struct bufferevent *bev, short what, void *arg) {
   int err = EVUTIL_SOCKET_ERROR();
+  lev_Bufferevent *b = begin(arg);
   (void)bev;
-  levL_happened(called(arg), what, err);
+  levL_happened(b, what, err);
+  end(b);
 }
 
 /* ====} */
@@ -366,8 +372,8 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
   lev_Bufferevent *b = arg;
   lev_Trigger t = b->trigger;
   (void)fd; (void)what;
+  b->busy = true;
   memset(&b->trigger, 0, sizeof(t));
-  b->busy++;
   if (b->flavour->turn)
     b->flavour->turn(b);
   if (b->o.base && (t.directions & EV_READ))
@@ -376,9 +382,7 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
     levL_written(b);
   if (b->o.base && t.told.what)
     tell(b, t.told);
-  b->busy--;
-  if (b->o.base)
-    levL_rest(&b->o);
+  end(b);
 }
 
 /* Makes its event, before levL_taketurn; false without memory. */

@@ -82,8 +82,8 @@ struct lev_Bufferevent {
          LEV_FLUSHING,        /* closes when its output is sent... */
          LEV_LINGERING        /* ...and the peer has closed as well */
        } ending;
-  short busy;                 /* handlers that go on after a callback */
   short later;                /* enabled, but not yet in libevent */
+  bool busy;                  /* libevent is in a call for it: is not let go */
   bool read, write, event;    /* the script has such a callback */
   bool ownfd;                 /* the descriptor is ours to close */
   bool connecting;            /* from connect to "connected" or "error" */
