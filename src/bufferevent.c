@@ -35,6 +35,13 @@ static const lev_Bufferevent *bottom (const lev_Bufferevent *b) {
   return b;
 }
 
+/* What the script uses: what stands below has its callbacks for later. */
+lev_Bufferevent *levL_top (lev_Bufferevent *b) {
+  while (b->above)
+    b = b->above;
+  return b;
+}
+
 /* May one of those that stand on 'b' be called? A full one by any drain. */
 static bool stackactive (const lev_Bufferevent *b) {
   for (; b; b = b->above)
@@ -219,9 +226,13 @@ static void pauseatmark (lev_Bufferevent *b) {
   }
 }
 
-/* There is something to read. */
+/* There is something to read: for the filter on it, if there is one. */
 void levL_read (lev_Bufferevent *b) {
   int uv = LEV_UVREAD;
+  if (b->above) {
+    levL_taketurn(b->above);
+    return;
+  }
   if (b->ending == LEV_LINGERING) {
     levL_linger(b);
     return;
@@ -243,7 +254,7 @@ static lev_Bufferevent *begin (void *arg) {
   return b;
 }
 
-static void end (lev_Bufferevent *b) {
+void levL_end (lev_Bufferevent *b) {
   b->busy = false;
   if (b->o.base)
     levL_rest(&b->o);         /* libevent's own waiting for writing ends, too */
@@ -251,11 +262,13 @@ static void end (lev_Bufferevent *b) {
     b->inconnected = false;
 }
 
+/* A deferred call can come when the script has read it all, and libevent's
+   pairs call with nothing at their end. */
 static void onread (struct bufferevent *bev, void *arg) {
   lev_Bufferevent *b = begin(arg);
-  (void)bev;
-  levL_read(b);
-  end(b);
+  if (evbuffer_get_length(bufferevent_get_input(bev)) > 0)
+    levL_read(b);
+  levL_end(b);
 }
 
 /* Tells the peer that no more data comes: now, or when all is sent. */
@@ -266,7 +279,7 @@ int levL_shutwrite (lev_Bufferevent *b) {
 /* What was to be sent is sent, up to the low mark. */
 void levL_written (lev_Bufferevent *b) {
   int uv = LEV_UVWRITE;
-  if (b->connecting)
+  if (b->above || b->connecting)
     return;                   /* libevent's own trigger, nothing is written */
   if (b->ending == LEV_OPEN)
     levL_shutwrite(b);
@@ -280,7 +293,7 @@ static void onwrite (struct bufferevent *bev, void *arg) {
   lev_Bufferevent *b = begin(arg);
   (void)bev;
   levL_written(b);
-  end(b);
+  levL_end(b);
 }
 
 /* [1] bufferevent, [2] lev_Happening. Deferred events can come joined: the
@@ -308,7 +321,7 @@ static int callevent (lua_State *L) {
 }
 
 /* From here on nothing but sending the rest is left; a peer that takes none
-   of it for that long ends it too. */
+   of it for that long, NULL for as long as before, ends it too. */
 void levL_flush (lev_Bufferevent *b, const struct timeval *stall) {
   b->ending = LEV_FLUSHING;
   b->shutwrite = true;
@@ -317,10 +330,13 @@ void levL_flush (lev_Bufferevent *b, const struct timeval *stall) {
   b->later = 0;
   bufferevent_disable(b->bev, EV_READ);
   bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
-  bufferevent_set_timeouts(bottom(b)->bev, NULL, stall);
+  if (stall)
+    bufferevent_set_timeouts(bottom(b)->bev, NULL, stall);
   bufferevent_enable(b->bev, EV_WRITE);
-  if (b->below)
+  if (b->below) {
     levL_shutwrite(b);        /* the filter has a last word */
+    levL_taketurn(b);         /* or has had it */
+  }
 }
 
 /* Nobody listens: what is over ends the bufferevent. After the end of the
@@ -331,7 +347,7 @@ static void closeitself (lev_Bufferevent *b, short what) {
   struct timeval stall = bottom(b)->bev->timeout_write;
   if (!evutil_timerisset(&stall))
     stall.tv_sec = FLUSHTIME;
-  if (readend && levL_unsent(b) > 0)
+  if (readend && !b->flavour->idle(b))
     levL_flush(b, &stall);
   else
     levL_drop(&b->o);
@@ -352,6 +368,7 @@ static void tell (lev_Bufferevent *b, lev_Happening h) {
 /* Something else has happened than data. */
 void levL_happened (lev_Bufferevent *b, short what, int err) {
   lev_Happening h = {what, err};
+  b = levL_top(b);
   if (b->flavour->note(b, &h))
     tell(b, h);
 }
@@ -361,7 +378,7 @@ static void onevent (struct bufferevent *bev, short what, void *arg) {
   lev_Bufferevent *b = begin(arg);
   (void)bev;
   levL_happened(b, what, err);
-  end(b);
+  levL_end(b);
 }
 
 /* ====} */
@@ -374,6 +391,9 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
   (void)fd; (void)what;
   b->busy = true;
   memset(&b->trigger, 0, sizeof(t));
+  if (b->again)
+    levL_taketurn(b);
+  b->again = false;
   if (b->flavour->turn)
     b->flavour->turn(b);
   if (b->o.base && (t.directions & EV_READ))
@@ -381,8 +401,8 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
   if (b->o.base && (t.directions & EV_WRITE))
     levL_written(b);
   if (b->o.base && t.told.what)
-    tell(b, t.told);
-  end(b);
+    tell(levL_top(b), t.told);
+  levL_end(b);
 }
 
 /* Makes its event, before levL_taketurn; false without memory. */
@@ -397,12 +417,17 @@ bool levL_maketurn (lev_Bufferevent *b) {
 }
 
 /* Its turn comes in the loop: in this one if it runs; after the callbacks
-   that libevent has deferred, if the flavour says that there are such. */
+   that libevent has deferred, if the flavour says that there are such. To put
+   off a turn that comes now would put it off for ever where data come all the
+   time: then there is another one. */
 void levL_taketurn (lev_Bufferevent *b) {
   static const struct timeval next = {0, 0};
+  short flags = b->turn->ev_evcallback.evcb_flags;
   if (!b->flavour->deferred)
     event_active(b->turn, EV_TIMEOUT, 1);
-  else if (!(b->turn->ev_evcallback.evcb_flags & EVLIST_TIMEOUT))
+  else if (flags & EVLIST_ACTIVE)
+    b->again = true;
+  else if (!(flags & EVLIST_TIMEOUT))
     event_add(b->turn, &next);
 }
 
@@ -581,18 +606,29 @@ static int lev_bufferevent_shutdown (lua_State *L) {
 
 /* {==== Switches ==== */
 
+/* Enables it and what it stands on, which libevent has disabled after a
+   timeout or an end. */
+static int enable (lev_Bufferevent *b, short what) {
+  int r = 0;
+  for (; b; b = b->below) {
+    b->later |= what;
+    if (b->flavour->ready(b) && levL_unpark(b) < 0)
+      r = errno;
+    pauseatmark(b);
+  }
+  return r;
+}
+
 /* bufferevent:enable(directions) -> bufferevent | nil, message, errno */
 static int lev_bufferevent_enable (lua_State *L) {
   lev_Bufferevent *b = levL_checktop(L, 1);
   short what = (short)levL_checkwords(L, 2, levL_directions);
-  int err = 0;
+  int err;
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
-  b->later |= what;
-  if (b->flavour->ready(b) && levL_unpark(b) < 0) {
-    err = errno;
+  err = enable(b, what);
+  if (err)
     bufferevent_disable(b->bev, what);
-  }
   levL_settle(L, 1, &b->o);
   if (err)
     return levL_refuse(L, err, NULL);
@@ -640,6 +676,7 @@ static int lev_bufferevent_setwatermark (lua_State *L) {
   levL_anchor(L, 1, &b->o);
   bufferevent_setwatermark(b->bev, what, low, high);
   resume(b);
+  pauseatmark(b);
   levL_settle(L, 1, &b->o);
   lua_settop(L, 1);
   return 1;
@@ -742,7 +779,7 @@ static int lev_bufferevent_base (lua_State *L) {
 /* bufferevent:close() -> bufferevent: the other end of a pair hears of it */
 static int lev_bufferevent_close (lua_State *L) {
   lev_Bufferevent *b = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
-  if (b->o.base && bottom(b)->partner)
+  if (bottom(b)->partner)
     levL_anchor(L, 1, &b->o);
   return levL_close(L, &kind);
 }

@@ -36,6 +36,7 @@ typedef struct Way {
 typedef struct lev_Filter {
   lev_Bufferevent b;
   Way in, out;
+  bool passing;               /* in one of its functions */
   bool written;               /* the script has not heard that it is sent */
 } lev_Filter;
 
@@ -58,9 +59,10 @@ static size_t highmark (const lev_Bufferevent *b) {
 typedef struct Pass {
   lev_Filter *f;
   Way *way;
-  bool in;
   struct evbuffer *source, *sink;   /* libevent's */
-  bool refused;               /* nil, message: and there is no event callback */
+  short direction;            /* BEV_EVENT_READING or _WRITING */
+  enum bufferevent_flush_mode mode;
+  bool told;                  /* the event callback knows of its refusal */
 } Pass;
 
 static const char *const modes[] = {"normal", "flush", "finished"};
@@ -88,16 +90,27 @@ static int move (struct evbuffer *to, struct evbuffer *from) {
   return evbuffer_add_buffer(to, from);
 }
 
+/* [1] filter: pushes the one that the script uses. */
+static void pushtop (lua_State *L, const lev_Bufferevent *b) {
+  lua_pushvalue(L, 1);
+  for (; b->above; b = b->above) {
+    lua_getiuservalue(L, -1, LEV_UVABOVE);
+    lua_remove(L, -2);
+  }
+}
+
 /* [1] filter, [message] and errno above it: the stream ends with an error. */
 static void callrefused (lua_State *L, Pass *p, int message) {
-  lev_Bufferevent *b = &p->f->b;
+  lev_Bufferevent *b = levL_top(&p->f->b);
+  lev_Happening h = {BEV_EVENT_ERROR | p->direction, 0};
   p->way->broken = true;
-  p->refused = !b->event;
-  if (p->refused)
+  p->told = b->event;
+  if (!p->told)
     return;
-  bufferevent_disable(b->bev, p->in ? EV_READ : EV_WRITE);
-  lua_getiuservalue(L, 1, LEV_UVEVENT);
-  lua_pushvalue(L, 1);
+  b->flavour->note(b, &h);
+  pushtop(L, &p->f->b);
+  lua_getiuservalue(L, -1, LEV_UVEVENT);
+  lua_insert(L, -2);
   lua_pushliteral(L, "error");
   lua_pushvalue(L, message);
   lua_pushvalue(L, message + 1);
@@ -105,21 +118,27 @@ static void callrefused (lua_State *L, Pass *p, int message) {
 }
 
 /* [1] filter, [2] Pass. What the function does to the filter shows after it:
-   both of libevent's buffers are gone if it is closed. */
+   both of libevent's buffers are gone if it is closed. Making ours can run a
+   finalizer, so what is there is asked afterwards. */
 static int callfilter (lua_State *L) {
   Pass *p = lua_touserdata(L, 2);
-  struct evbuffer *source = pushown(L, 1, SOURCE);          /* 3 */
-  struct evbuffer *sink = pushown(L, 1, SINK);              /* 4 */
-  move(source, p->source);
-  lua_getiuservalue(L, 1, p->in ? INFILTER : OUTFILTER);
-  lua_pushvalue(L, 3);
-  lua_pushvalue(L, 4);
-  lua_pushstring(L, modes[p->way->mode]);
-  lua_call(L, 3, 3);                                        /* 5, 6, 7 */
+  struct evbuffer *source, *sink;
+  lua_getiuservalue(L, 1, p->way == &p->f->in ? INFILTER : OUTFILTER);  /* 3 */
+  lua_pushstring(L, modes[p->mode]);                   /* 4 */
+  pushown(L, 1, SINK);                                      /* 5 */
+  source = pushown(L, 1, SOURCE);                           /* 6 */
   if (p->f->b.o.base == NULL)
     return 0;
-  source = levL_tobuffer(L, 3);
-  sink = levL_tobuffer(L, 4);
+  move(source, p->source);
+  lua_pushvalue(L, 3);
+  lua_pushvalue(L, 6);
+  lua_pushvalue(L, 5);
+  lua_pushvalue(L, 4);
+  lua_call(L, 3, 3);                                        /* 7, 8, 9 */
+  if (p->f->b.o.base == NULL)
+    return 0;
+  sink = levL_tobuffer(L, 5);
+  source = levL_tobuffer(L, 6);
   if (sink)
     move(p->sink, sink);
   if (source) {
@@ -127,8 +146,8 @@ static int callfilter (lua_State *L) {
     evbuffer_unfreeze(source, 1);
     evbuffer_prepend_buffer(p->source, source);
   }
-  if (lua_isnil(L, 5) && !lua_isnil(L, 6))
-    callrefused(L, p, 6);
+  if (lua_isnil(L, 7) && !lua_isnil(L, 8))
+    callrefused(L, p, 8);
   return 0;
 }
 
@@ -136,40 +155,57 @@ static int callfilter (lua_State *L) {
 static void pass (Pass *p) {
   lev_Filter *f = p->f;
   bool ok = true;
+  f->passing = true;
+  p->way->seen = 0;
   if (p->way->lua)
     ok = levL_protect(&f->b.o, callfilter, p, NULL);
   else
     move(p->sink, p->source);
+  f->passing = false;
   if (f->b.o.base == NULL)
     return;
   p->way->broken = p->way->broken || !ok;
-  if (!ok || p->refused)      /* half a stream is none */
-    levL_happened(&f->b, BEV_EVENT_ERROR | (p->in ? BEV_EVENT_READING
-                                                  : BEV_EVENT_WRITING), EPROTO);
+  if (p->way->broken && !p->told)       /* half a stream is none */
+    levL_happened(&f->b, BEV_EVENT_ERROR | p->direction, EPROTO);
 }
 
-/* From below to the script. */
+/* Does the function get what waits below? In other modes it is called without
+   anything. */
+static bool isindue (const lev_Filter *f) {
+  const lev_Bufferevent *b = &f->b;
+  size_t n = evbuffer_get_length(inputof(b->below));
+  if (f->in.broken)
+    return false;
+  return f->in.mode != BEV_NORMAL
+         || (n > 0 && n != f->in.seen && !b->full
+             && (bufferevent_get_enabled(b->bev) & EV_READ));
+}
+
+/* From below to the script; in mode "flush" from the bottom up. */
 static void passin (lev_Filter *f) {
   lev_Bufferevent *b = &f->b;
-  Pass p = {f, &f->in, true, inputof(b->below), inputof(b), false};
+  lev_Bufferevent *below = b->below;
+  Pass p = {f, &f->in, inputof(below), inputof(b), BEV_EVENT_READING,
+            f->in.mode, false};
   size_t before = evbuffer_get_length(p.sink);
-  size_t n = evbuffer_get_length(p.source);
-  enum bufferevent_flush_mode mode = f->in.mode;
-  if (f->in.broken || (mode == BEV_NORMAL && (n == 0 || n == f->in.seen
-          || b->full || !(bufferevent_get_enabled(b->bev) & EV_READ))))
+  if (!isindue(f))
     return;
-  if (mode == BEV_FLUSH)
-    b->below->flavour->flush(b->below, EV_READ, mode);
-  f->in.seen = 0;
-  pass(&p);
   f->in.mode = BEV_NORMAL;
+  if (p.mode == BEV_FLUSH && levL_isfilter(below)) {
+    ((lev_Filter *)below)->in.mode = BEV_FLUSH;
+    passin((lev_Filter *)below);
+  }
+  else if (p.mode == BEV_FLUSH)
+    below->flavour->flush(below, EV_READ, BEV_FLUSH);
+  if (b->o.base)
+    pass(&p);
   if (b->o.base && evbuffer_get_length(inputof(b)) > before
       && evbuffer_get_length(inputof(b)) >= b->bev->wm_read.low)
     levL_read(b);
 }
 
-/* Does the function get what waits? In other modes it is called without. */
-static bool isdue (const lev_Filter *f) {
+/* The same for what waits to be sent. */
+static bool isoutdue (const lev_Filter *f) {
   const lev_Bufferevent *b = &f->b;
   size_t n = evbuffer_get_length(outputof(b));
   if (f->out.broken)
@@ -183,18 +219,18 @@ static bool isdue (const lev_Filter *f) {
 /* From the script to below. */
 static void passout (lev_Filter *f) {
   lev_Bufferevent *b = &f->b;
-  Pass p = {f, &f->out, false, outputof(b), outputof(b->below), false};
-  enum bufferevent_flush_mode mode = f->out.mode;
-  if (isdue(f)) {
-    f->out.seen = 0;
-    f->written = true;
+  Pass p = {f, &f->out, outputof(b), outputof(b->below), BEV_EVENT_WRITING,
+            f->out.mode, false};
+  if (isoutdue(f)) {
+    f->out.mode = BEV_NORMAL;
+    f->written = f->written || evbuffer_get_length(p.source) > 0;
     pass(&p);
+    f->written = f->written || (b->o.base && levL_unsent(b) > 0);
   }
-  f->out.mode = BEV_NORMAL;
-  if (b->o.base && mode == BEV_FINISHED)
+  if (b->o.base && p.mode == BEV_FINISHED)
     b->isshut = true;
-  if (b->o.base && mode == BEV_FLUSH)
-    b->below->flavour->flush(b->below, EV_WRITE, mode);
+  if (b->o.base && p.mode == BEV_FLUSH)
+    b->below->flavour->flush(b->below, EV_WRITE, BEV_FLUSH);
 }
 
 /* ====} */
@@ -258,12 +294,14 @@ static bool note (lev_Bufferevent *b, lev_Happening *h) {
   return true;
 }
 
-/* evbuffer's callback on the output below: it touches no buffer */
+/* evbuffer's callback on the output below: it touches no buffer. Those above
+   may have all their output sent now. */
 static void onbelow (struct evbuffer *output,
                      const struct evbuffer_cb_info *info, void *arg) {
   (void)output;
   if (info->n_deleted > 0)
-    levL_taketurn(arg);
+    for (lev_Bufferevent *b = arg; b; b = b->above)
+      levL_taketurn(b);
 }
 
 /* Gives up the one below, which is not closed then. */
@@ -278,17 +316,18 @@ static lev_Bufferevent *cut (lev_Bufferevent *b) {
    below, which knows how to end. */
 static void flushed (lev_Bufferevent *b) {
   lev_Bufferevent *below = b->below;
-  struct timeval stall = below->bev->timeout_write;
   if (!b->isshut)
     return;
+  below->busy = true;
   cut(b);
   levL_drop(&b->o);
   levL_listen(below);
-  levL_flush(below, &stall);
+  levL_flush(below, NULL);
   if (below->flavour->idle(below))
     levL_drop(&below->o);
   else if (levL_unsent(below) == 0)
     below->flavour->flushed(below);
+  levL_end(below);
 }
 
 static void leave (lev_Bufferevent *b) {
@@ -382,6 +421,7 @@ static int lev_base_filter (lua_State *L) {
   lua_setiuservalue(L, 5, INFILTER);
   lua_pushvalue(L, 4);
   lua_setiuservalue(L, 5, OUTFILTER);
+  levL_anchor(L, 2, &below->o);         /* enabled, it may send */
   levL_anchor(L, 5, &f->b.o);
   if (!join(base, f, below)) {
     if (f->b.below)
@@ -389,6 +429,7 @@ static int lev_base_filter (lua_State *L) {
     levL_free(&f->b.o);
     levL_listen(below);
     levL_settle(L, 5, &f->b.o);
+    levL_settle(L, 2, &below->o);
     return levL_nomemory(L);
   }
   lua_pushvalue(L, 2);
@@ -401,15 +442,33 @@ static int lev_base_filter (lua_State *L) {
 
 /* ====} */
 
+/* Why it cannot be detached now; NULL if it can. */
+static const char *undetachable (const lev_Bufferevent *b) {
+  const lev_Bufferevent *below = b;
+  while (below->below)
+    below = below->below;
+  if (((const lev_Filter *)b)->passing)
+    return "a function of the filter runs";
+  if (below->inconnected)
+    return "the callback of \"connected\" runs";
+  if (evbuffer_get_length(outputof(b)) > 0)
+    return "there is unsent output";
+  return NULL;
+}
+
 /* [1] a filter: closes it and pushes the one below and what was unread. */
 int levL_detachfilter (lua_State *L) {
   lev_Bufferevent *b = levL_checktop(L, 1);
   lev_Bufferevent *below;
+  const char *why = undetachable(b);
+  if (why)
+    return levL_refuse(L, EBUSY, why);
   lua_getiuservalue(L, 1, LEV_UVBELOW);                     /* 2 */
   levL_pushdata(L, levL_checkinput, 1, SIZE_MAX);           /* 3 */
   levL_checktop(L, 1);        /* again: a finalizer can have run */
-  if (evbuffer_get_length(outputof(b)) > 0)
-    return levL_refuse(L, EBUSY, "there is unsent output");
+  why = undetachable(b);
+  if (why)
+    return levL_refuse(L, EBUSY, why);
   below = cut(b);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, LEV_UVBELOW);

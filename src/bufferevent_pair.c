@@ -43,16 +43,28 @@ static void taketurns (lev_Bufferevent *b) {
     levL_taketurn(b->partner);
 }
 
+/* libevent starts the timer of reading with each move. */
+static void stoptimer (lev_Bufferevent *b) {
+  if (!(bufferevent_get_enabled(b->bev) & EV_READ))
+    event_del(&b->bev->ev_read);
+}
+
+/* libevent's flush fills the reader up to its high mark, and only the next one
+   goes over it. The partner hears of the end once. */
 static bool flush (lev_Bufferevent *b, short what,
                    enum bufferevent_flush_mode mode) {
   if (b->partner == NULL || mode == BEV_NORMAL)
     return false;
-  if (mode == BEV_FINISHED && (what & EV_WRITE)) {
-    if (b->isshut)
-      what &= ~EV_WRITE;      /* the partner has heard of it */
+  if (b->isshut)
+    what &= ~EV_WRITE;
+  if (what == 0)
+    return false;
+  if (mode == BEV_FINISHED && (what & EV_WRITE))
     b->shutwrite = b->isshut = true;
-  }
+  bufferevent_flush(b->bev, what, BEV_FLUSH);
   bufferevent_flush(b->bev, what, mode);
+  stoptimer(b);
+  stoptimer(b->partner);
   taketurns(b);
   return true;
 }
@@ -108,6 +120,7 @@ static void leave (lev_Bufferevent *b) {
   evbuffer_remove_cb(outputof(b), onmove, b);
   if (partner) {
     flush(b, EV_WRITE, BEV_FINISHED);
+    levL_taketurn(partner);   /* its output goes nowhere */
     partner->partner = NULL;
     b->partner = NULL;
   }

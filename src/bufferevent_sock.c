@@ -42,7 +42,7 @@ static bool isactive (const lev_Bufferevent *b) {
   return fdof(b) >= 0
          && (levL_reads(b) || ((enabled & EV_WRITE) && waiting(b) > 0)
              || (event_pending(&b->bev->ev_write, EV_WRITE, NULL)
-                 && !b->inconnected));
+                 && !b->inconnected && !b->above));
 }
 
 static bool isready (const lev_Bufferevent *b) {

@@ -83,6 +83,7 @@ struct lev_Bufferevent {
          LEV_LINGERING        /* ...and the peer has closed as well */
        } ending;
   short later;                /* enabled, but not yet in libevent */
+  bool again;                 /* another turn after the one that comes now */
   bool busy;                  /* libevent is in a call for it: is not let go */
   bool read, write, event;    /* the script has such a callback */
   bool ownfd;                 /* the descriptor is ours to close */
@@ -106,6 +107,7 @@ bool levL_isbufferevent (const lev_Object *o);
 lev_Bufferevent *levL_checkbev (lua_State *L, int arg);
 lev_Bufferevent *levL_checktop (lua_State *L, int arg);
 struct evbuffer *levL_checkinput (lua_State *L, int arg);
+lev_Bufferevent *levL_top (lev_Bufferevent *b);
 size_t levL_unsent (const lev_Bufferevent *b);
 void levL_unmark (lev_Bufferevent *b);
 bool levL_reads (const lev_Bufferevent *b);
@@ -115,6 +117,7 @@ int levL_shutwrite (lev_Bufferevent *b);
 void levL_flush (lev_Bufferevent *b, const struct timeval *stall);
 bool levL_maketurn (lev_Bufferevent *b);
 void levL_taketurn (lev_Bufferevent *b);
+void levL_end (lev_Bufferevent *b);
 void levL_read (lev_Bufferevent *b);
 void levL_written (lev_Bufferevent *b);
 void levL_happened (lev_Bufferevent *b, short what, int err);

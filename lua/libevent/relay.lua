@@ -35,6 +35,7 @@ return function(a, b, done)
       end
     end, function(_, what, detail, errno)
       if what == "connected" then return end
+      if detail == "writing" then from:close() end    -- it takes nothing
       if what ~= "eof" or detail ~= "reading" or open == 1 then
         return finish(what, detail, errno)
       end
