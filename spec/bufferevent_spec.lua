@@ -4,18 +4,12 @@ local unix = require "socket.unix"
 local t = require "spec.helper"
 
 local isopen, path, runfor = t.isopen, t.path, t.runfor
+local events, collect = t.events, t.collect
 
 local ECONNRESET, EPIPE, ENOENT = 104, 32, 2
 local EBUSY, ENOTCONN, EISCONN, ECONNREFUSED = 16, 107, 106, 111
 
---- A string of n bytes, n a multiple of 8, in which no two places look alike.
-local function pattern(n)
-  local list = {}
-  for i = 1, n // 8 do list[i] = ("%08x"):format(i) end
-  return table.concat(list)
-end
-
-local MEGABYTES = pattern(4 << 20)
+local MEGABYTES = t.pattern(4 << 20)
 
 --- The flags that each way of calling back is asked for with.
 local ways = {["at once"] = "", ["from a queue"] = "defer_callbacks"}
@@ -58,25 +52,6 @@ local function deadaddress(base, address)
   local name = listener:sockname()
   listener:close()
   return name
-end
-
---- An event callback that is expected n times and keeps its arguments.
-local function events(n)
-  local list = {}
-  return list, t.expect(function(_, ...) list[#list + 1] = {...} end, n)
-end
-
---- The bytes that arrive at 'bev' until its end, in list.data.
-local function collect(bev)
-  local list = {}
-  bev:setcb(function(b) list[#list + 1] = b:read() end, nil,
-    t.expect(function(b, what)
-      assert.equal("eof", what)
-      list.data = table.concat(list)
-      b:close()
-    end))
-  bev:enable "read"
-  return list
 end
 
 describe("a bufferevent", function()

@@ -131,6 +131,44 @@ function t.turns(base, n)
   for _ = 1, n or 1 do base:loop "nonblock" end
 end
 
+--- The turns of the loop in some seconds: few where nothing happens.
+function t.countturns(base, seconds)
+  local n, over = 0, false
+  base:timer(function() over = true end):add(seconds)
+  repeat
+    base:loop "once"
+    n = n + 1
+  until over
+  return n
+end
+
+--- A string of n bytes, n a multiple of 8, in which no two places look alike.
+function t.pattern(n)
+  local list = {}
+  for i = 1, n // 8 do list[i] = ("%08x"):format(i) end
+  return table.concat(list)
+end
+
+--- An event callback that is expected n times and keeps its arguments.
+function t.events(n)
+  local list = {}
+  return list, t.expect(function(_, ...) list[#list + 1] = {...} end, n)
+end
+
+--- The bytes that arrive at 'bev' until its end, in list.data; it is closed
+--- then.
+function t.collect(bev)
+  local list = {}
+  bev:setcb(function(b) list[#list + 1] = b:read() end, nil,
+    t.expect(function(b, what, detail)
+      assert(what == "eof" and detail == "reading", what)
+      list.data = table.concat(list) .. b:read()
+      b:close()
+    end))
+  bev:enable "read"
+  return list
+end
+
 --- Runs 'code' in 'program': all that it printed, and its exit status (128 + n
 --- for a signal n, 124 after 20 seconds).
 local function execute(program, code)

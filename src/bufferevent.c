@@ -103,6 +103,14 @@ int levL_unpark (lev_Bufferevent *b) {
   return what ? bufferevent_enable(b->bev, what) : 0;
 }
 
+void levL_disable (lev_Bufferevent *b, short what) {
+  b->later &= ~what;
+  if (what & EV_READ)
+    b->full = false;
+  if (what)
+    bufferevent_disable(b->bev, what);
+}
+
 /* Reads again when the script has taken enough. */
 static void resume (lev_Bufferevent *b) {
   size_t high = b->bev->wm_read.high;
@@ -640,11 +648,7 @@ static int lev_bufferevent_enable (lua_State *L) {
 static int lev_bufferevent_disable (lua_State *L) {
   lev_Bufferevent *b = levL_checktop(L, 1);
   short what = (short)levL_checkwords(L, 2, levL_directions);
-  b->later &= ~what;
-  if (what & EV_READ)
-    b->full = false;
-  if (what)
-    bufferevent_disable(b->bev, what);
+  levL_disable(b, what);
   levL_settle(L, 1, &b->o);
   lua_settop(L, 1);
   return 1;

@@ -288,9 +288,9 @@ static bool note (lev_Bufferevent *b, lev_Happening *h) {
       return false;
   }
   if (h->what & BEV_EVENT_READING)
-    bufferevent_disable(b->bev, EV_READ);
+    levL_disable(b, EV_READ);
   if (h->what & BEV_EVENT_WRITING)
-    bufferevent_disable(b->bev, EV_WRITE);
+    levL_disable(b, EV_WRITE);
   return true;
 }
 

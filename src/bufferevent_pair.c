@@ -83,9 +83,9 @@ static int endwrite (lev_Bufferevent *b) {
 /* As on a socket, a direction is over after its end, error or timeout. */
 static bool note (lev_Bufferevent *b, lev_Happening *h) {
   if (h->what & BEV_EVENT_READING)
-    bufferevent_disable(b->bev, EV_READ);
+    levL_disable(b, EV_READ);
   if (h->what & BEV_EVENT_WRITING)
-    bufferevent_disable(b->bev, EV_WRITE);
+    levL_disable(b, EV_WRITE);
   return true;
 }
 

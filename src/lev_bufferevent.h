@@ -113,6 +113,7 @@ void levL_unmark (lev_Bufferevent *b);
 bool levL_reads (const lev_Bufferevent *b);
 void levL_park (lev_Bufferevent *b);
 int levL_unpark (lev_Bufferevent *b);
+void levL_disable (lev_Bufferevent *b, short what);
 int levL_shutwrite (lev_Bufferevent *b);
 void levL_flush (lev_Bufferevent *b, const struct timeval *stall);
 bool levL_maketurn (lev_Bufferevent *b);
