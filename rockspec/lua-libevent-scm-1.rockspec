@@ -41,6 +41,7 @@ build = {
         "src/bufferevent_ratelim.c",
         "src/bufferevent_sock.c",
         "src/callback.c",
+        "src/change.c",
         "src/core.c",
         "src/dump.c",
         "src/event.c",

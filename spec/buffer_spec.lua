@@ -197,6 +197,38 @@ describe("a buffer", function()
       assert.equal("xabcdef", tostring(to))
     end)
 
+    it("whatever empty chains the two have", function()
+      local function empty(b)
+        return b:expand(3000):add(buffer "x"):drain(#b):expand(5000)
+      end
+      local function full(b) return b:expand(4000):add "abcdef" end
+      for _, source in ipairs {empty, full} do
+        for _, to in ipairs {empty, full} do
+          for n = 0, 7 do
+            for _, name in ipairs {"add_buffer", "prepend_buffer",
+                                   "remove_buffer"} do
+              local a, b = to(buffer()), source(buffer())
+              local s = tostring(b)
+              local old = tostring(a)
+              if name == "remove_buffer" then
+                assert.equal(math.min(n, #s), b:remove_buffer(a, n))
+                assert.equal(old .. s:sub(1, n), tostring(a))
+                assert.equal(s:sub(n + 1), tostring(b))
+              else
+                a[name](a, b:drain(n))
+                s = s:sub(n + 1)
+                assert.equal(name == "add_buffer" and old .. s or s .. old,
+                             tostring(a))
+                assert.equal(0, #b)
+              end
+              assert.equal(tostring(a) .. "!", tostring(a:add "!"))
+              assert.equal(tostring(b) .. "!", tostring(b:add "!"))
+            end
+          end
+        end
+      end
+    end)
+
     it("to itself without a change", function()
       local b = chained("ab", "cd")
       assert.equal("abcd", tostring(b:add(b)))

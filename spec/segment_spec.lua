@@ -471,7 +471,7 @@ describe("A file segment", function()
     local bev, b = t.base():bufferevent(), buffer "a"
     for _, to in ipairs {b, bev:output()} do
       local n = #to
-      assert.same({nil, "the file has become shorter", 5},
+      assert.same({nil, "the file ends early", 5},
                   {to:add_file_segment(segment)})
       assert.equal(n, #to)
     end

@@ -14,8 +14,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LEV_UVOWNER LEV_UVBASE      /* of a borrowed buffer: its bufferevent */
-
 /* {==== Accessors ==== */
 
 static bool isopen (const lev_Buffer *b) {
@@ -82,7 +80,7 @@ void levL_settlesink (lua_State *L, int arg) {
 }
 
 static lev_Buffer *newbuffer (lua_State *L) {
-  lev_Buffer *b = lua_newuserdatauv(L, sizeof(*b), 1);
+  lev_Buffer *b = lua_newuserdatauv(L, sizeof(*b), LEV_NUVBUFFER);
   memset(b, 0, sizeof(*b));
   luaL_setmetatable(L, LEV_BUFFER);
   return b;
@@ -91,8 +89,8 @@ static lev_Buffer *newbuffer (lua_State *L) {
 /* The buffer 'buf' of the object at 'owner', as a userdata: an output that
    takes data until 'sealed', or an input, where that is NULL. libevent
    freezes them itself. 'tofd': it writes the output to a descriptor. */
-void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
-                        const bool *sealed, bool tofd) {
+lev_Buffer *levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
+                               const bool *sealed, bool tofd) {
   lev_Buffer *b = newbuffer(L);
   b->buf = buf;
   b->owner = lua_touserdata(L, owner);
@@ -101,6 +99,7 @@ void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
   b->tofd = tofd;
   lua_pushvalue(L, owner);
   lua_setiuservalue(L, -2, LEV_UVOWNER);
+  return b;
 }
 
 /* ====} */
@@ -438,11 +437,16 @@ static int lev_buffer_length (lua_State *L) {
    its bufferevent */
 static int lev_buffer_close (lua_State *L) {
   lev_Buffer *b = luaL_checkudata(L, 1, LEV_BUFFER);
-  if (b->buf && b->owner == NULL) {
-    evbuffer_free(b->buf);
-    b->buf = NULL;
-  }
   lua_settop(L, 1);
+  if (b->buf == NULL || b->owner)
+    return 1;
+  levL_unwatch(b);
+  evbuffer_free(b->buf);
+  b->buf = NULL;
+  for (int uv = 1; uv <= LEV_NUVBUFFER; uv++) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, 1, uv);
+  }
   return 1;
 }
 

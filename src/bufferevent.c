@@ -164,6 +164,9 @@ static void freebufferevent (lev_Object *o) {
   evbuffer_remove_cb(bufferevent_get_input(b->bev), ondrain, b);
   levL_unlimit(b);
   b->flavour->leave(b);
+  for (int i = 0; i < 2; i++)
+    if (b->buffers[i])
+      levL_unwatch(b->buffers[i]);
   drain(bufferevent_get_output(b->bev));
   drain(bufferevent_get_input(b->bev));
   if (b->turn)
@@ -546,13 +549,16 @@ static int lev_bufferevent_write_buffer (lua_State *L) {
 static int pushbuffer (lua_State *L, bool input) {
   lev_Bufferevent *b = levL_checkbev(L, 1);
   int uv = input ? LEV_UVINPUT : LEV_UVOUTPUT;
+  lev_Buffer *wrapper;
   if (lua_getiuservalue(L, 1, uv) != LUA_TNIL)
     return 1;
-  levL_pushborrowed(L, 1, input ? bufferevent_get_input(b->bev)
-                                : bufferevent_get_output(b->bev),
-                    input ? NULL : &b->shutwrite, !input);
+  wrapper = levL_pushborrowed(L, 1, input ? bufferevent_get_input(b->bev)
+                                          : bufferevent_get_output(b->bev),
+                              input ? NULL : &b->shutwrite,
+                              !input && levL_issocket(b));
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, uv);
+  b->buffers[uv - LEV_UVINPUT] = wrapper;
   return 1;
 }
 

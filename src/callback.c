@@ -37,6 +37,15 @@ static int warn (lua_State *L) {
   return 0;
 }
 
+/* What a script is told that the object is. */
+static void pushobject (lua_State *L, int object) {
+  const lev_Object *o = lua_touserdata(L, object);
+  if (o && o->kind->push)
+    o->kind->push(L, object);
+  else
+    lua_pushvalue(L, object);
+}
+
 /* [-1] error, at 'object' whose callback it was, or nil. To the base's error
    callback; else to whoever runs the loop, and the loop ends; else to warn. */
 static void fail (lua_State *L, lev_Base *base, int object) {
@@ -45,7 +54,7 @@ static void fail (lua_State *L, lev_Base *base, int object) {
   lua_pushcfunction(L, traceback);
   if (lua_getiuservalue(L, error + 1, LEV_UVERRORCB) != LUA_TNIL) {
     lua_pushvalue(L, error);
-    lua_pushvalue(L, object);
+    pushobject(L, object);
     if (lua_pcall(L, 2, 0, error + 2) == LUA_OK)
       return;
     lua_replace(L, error);        /* the error callback's own error */

@@ -53,5 +53,6 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_openlistener(L);
   levL_openutil(L);
   levL_opendump(L);
+  levL_openchange(L);
   return 1;
 }

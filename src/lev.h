@@ -3,8 +3,8 @@
 **
 ** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
 ** bufferevent.c -> base.c, event.c, waker.c, segment.c, search.c, transfer.c
-** -> buffer.c -> reference.c, callback.c -> object.c, log.c -> values.c,
-** process.c.
+** -> buffer.c -> change.c, reference.c -> callback.c -> object.c, log.c ->
+** values.c, process.c.
 */
 #ifndef lev_h
 #define lev_h
@@ -36,6 +36,7 @@
 #define LEV_LISTENER "libevent.Listener"
 #define LEV_RATELIMITGROUP "libevent.RateLimitGroup"
 #define LEV_WAKER "libevent.Waker"
+#define LEV_CHANGES "libevent.Changes"      /* scripts never see one */
 
 /* The first user value of an object is its base. */
 #define LEV_UVBASE 1
@@ -45,7 +46,8 @@ enum { LEV_UVANCHORS = 1,     /* struct address -> object */
        LEV_UVTHREAD,          /* the thread that callbacks run on */
        LEV_UVERROR,           /* what the running loop is to raise */
        LEV_UVERRORCB,         /* set_error_cb */
-       LEV_NUVBASE = LEV_UVERRORCB };
+       LEV_UVCHANGES,         /* what tells of changes of buffers */
+       LEV_NUVBASE = LEV_UVCHANGES };
 
 #pragma GCC visibility push(hidden)
 
@@ -65,6 +67,8 @@ typedef struct lev_Kind {
   const void *(*handle) (const lev_Object *o);  /* the argument of libevent's
                                  own events for it, or NULL: all are ours */
   lev_Each each;              /* what is anchored with it, itself too, or NULL */
+  void (*push) (lua_State *L, int object);  /* what set_error_cb's callback gets
+                                               in place of it, or NULL */
 } lev_Kind;
 
 /* What every object that lives on a base begins with. */
@@ -198,6 +202,14 @@ int levL_prependstring (lua_State *L, int arg, struct evbuffer *to);
 
 enum { LEV_START = 1, LEV_END = 2 };      /* of a buffer */
 
+/* The user values of a buffer. */
+enum { LEV_UVOWNER = 1,       /* the bufferevent that it is borrowed from; else
+                                 the base that its callbacks run on */
+       LEV_UVCALLBACKS,       /* add_cb */
+       LEV_NUVBUFFER = LEV_UVCALLBACKS };
+
+typedef struct lev_Watch lev_Watch;
+
 typedef struct lev_Buffer {
   struct evbuffer *buf;       /* NULL once closed */
   lev_Object *owner;          /* who it is borrowed from, or NULL */
@@ -205,6 +217,7 @@ typedef struct lev_Buffer {
   int frozen;                 /* the ends that nothing passes */
   bool tofd;                  /* libevent writes it to a descriptor */
   bool file;                  /* and it holds a file, or did */
+  lev_Watch *watch;           /* change.c: who is told of changes, or NULL */
 } lev_Buffer;
 
 /* gives the buffer of an argument, which must be open */
@@ -222,8 +235,14 @@ size_t levL_optoffset (lua_State *L, int arg, size_t len);
 struct evbuffer *levL_checksource (lua_State *L, int arg);
 struct evbuffer *levL_checksink (lua_State *L, int arg);
 void levL_settlesink (lua_State *L, int arg);
-void levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
-                        const bool *sealed, bool tofd);
+lev_Buffer *levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
+                               const bool *sealed, bool tofd);
+
+/* ====} */
+
+/* {==== change.c: callbacks of changes of a buffer ==== */
+
+void levL_unwatch (lev_Buffer *b);
 
 /* ====} */
 
@@ -247,6 +266,7 @@ void levL_openbufferevent (lua_State *L);
 void levL_openlistener (lua_State *L);
 void levL_openutil (lua_State *L);
 void levL_opendump (lua_State *L);
+void levL_openchange (lua_State *L);
 
 /* ====} */
 

@@ -72,6 +72,7 @@ struct lev_Bufferevent {
   lev_Bufferevent *below;     /* of a filter: what it stands on, or NULL */
   lev_Bufferevent *above;     /* the filter that stands on it, or NULL */
   lev_Bufferevent *partner;   /* the other end of a pair, or NULL */
+  lev_Buffer *buffers[2];     /* input and output in Lua, once asked for */
   struct event *turn;         /* callbacks can come until it fires, or NULL */
   struct ev_token_bucket_cfg *limit;    /* its own limits, or NULL */
   lev_Group *group;           /* whose limits it shares, or NULL */

@@ -109,7 +109,7 @@ static int lev_file_segment (lua_State *L) {
 
 /* {==== Into a buffer ==== */
 
-/* What a file says that has become shorter in between. */
+/* A file that is shorter than it was, or than it says. */
 #define CUT (-1)
 
 /* Reads 'n' bytes to the end of 'to'; 0, an errno or CUT. */
@@ -173,7 +173,7 @@ static int pushresult (lua_State *L, int err) {
     return levL_nomemory(L);
   if (err)
     return levL_refuse(L, err == CUT ? EIO : err,
-                       err == CUT ? "the file has become shorter" : NULL);
+                       err == CUT ? "the file ends early" : NULL);
   lua_settop(L, 1);
   return 1;
 }

@@ -81,6 +81,8 @@ static int lev_buffer_read (lua_State *L) {
   count = readbytes(levL_checksink(L, 1), fd, n < most ? n : most);
   err = errno;
   levL_settlesink(L, 1);
+  if (count < 0 && err == ENOMEM)
+    return levL_nomemory(L);
   return pushcount(L, count, err);
 }
 

@@ -55,12 +55,12 @@ local libevent = {}
 ---@alias libevent.relaycb fun(a: libevent.Bufferevent,
 --- b: libevent.Bufferevent, what: "eof"|"timeout"|"error", detail: string,
 --- errno: integer?)
----@alias libevent.object libevent.Event|libevent.Bufferevent|libevent.Listener
 ---@alias libevent.object
 ---| libevent.Event
 ---| libevent.Waker
 ---| libevent.Bufferevent
 ---| libevent.Listener
+---| libevent.Buffer
 
 --- What an event waits for, joined by "|".
 ---@alias libevent.events
@@ -1054,6 +1054,32 @@ function Buffer:freeze(ends) end
 ---@param ends? libevent.ends both if nil
 ---@return libevent.Buffer buffer
 function Buffer:unfreeze(ends) end
+
+--- Has `cb(buffer, added, deleted)` called from the loop of a base when bytes
+--- were added or taken, by whomever: all changes since the last call at once,
+--- in two counts. Several callbacks are called in the order in which they came,
+--- even if one of them raises. One that changes the buffer is called again in
+--- the next turn of the loop.
+---
+--- A buffer of the script's own needs the base with its first callback, and
+--- keeps it alive. That of a bufferevent has its bufferevent's. Neither a
+--- callback nor a change keeps the buffer alive: of one that is closed or
+--- collected before the loop runs, or whose base is closed, nothing is told.
+--- Raises if the buffer's callbacks run on another base.
+---
+--- C: `evbuffer_add_cb`, `evbuffer_defer_callbacks`
+---@param cb fun(buffer: libevent.Buffer, added: integer, deleted: integer)
+---@param base? libevent.Base that of the callbacks before it if nil
+---@return libevent.Buffer buffer
+function Buffer:add_cb(cb, base) end
+
+--- Takes a callback away; of a function that was added twice, the first one.
+--- Raises if the buffer has no such callback.
+---
+--- C: `evbuffer_remove_cb`
+---@param cb function
+---@return libevent.Buffer buffer
+function Buffer:remove_cb(cb) end
 
 --- The number of bytes; also `#buffer`.
 ---
