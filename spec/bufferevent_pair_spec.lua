@@ -548,6 +548,24 @@ describe("a pair", function()
       assert.is_true(isclosed(b))
     end)
 
+    it("comes from shutting down the reading of one's own, too", function()
+      local base = t.base()
+      local a, b = base:pair()
+      local list, event = events()
+      a:setcb(t.never(), t.never(), event):enable "read"
+      assert.equal(a, a:shutdown "read")
+      turns(base)
+      assert.same({{"eof", "reading"}}, list)
+      b:setcb(nil, nil, t.never()):write "not taken"
+      turns(base)
+      assert.equal(9, #b:output())
+      local got = collect(b)
+      a:write "still":shutdown "read|write"
+      a:setcb(nil, nil, t.expect())
+      turns(base)
+      assert.equal("still", got.data)
+    end)
+
     it("sends its own rest first without an event callback", function()
       local base = t.base()
       local a, b = base:pair()

@@ -601,15 +601,15 @@ static int lev_bufferevent_shutdown (lua_State *L) {
   int err;
   if (!lua_isnoneornil(L, 2))
     what = levL_checkwords(L, 2, levL_directions);
+  levL_anchor(L, 1, &b->o);
   err = b->flavour->shutdown(b, what);
   if (err == 0 && (what & EV_WRITE)) {
-    levL_anchor(L, 1, &b->o);
     b->shutwrite = true;
     err = levL_shutwrite(b);  /* now, or when the output is sent */
     if (err)
       b->shutwrite = b->isshut = false;
-    levL_settle(L, 1, &b->o);
   }
+  levL_settle(L, 1, &b->o);
   if (err)
     return levL_refuse(L, err, NULL);
   lua_settop(L, 1);

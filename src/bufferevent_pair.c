@@ -70,8 +70,13 @@ static bool flush (lev_Bufferevent *b, short what,
 }
 
 static int shutread (lev_Bufferevent *b, int what) {
-  (void)what;
-  return b->partner ? 0 : EPIPE;
+  if (b->partner == NULL)
+    return EPIPE;
+  if (what & EV_READ) {
+    bufferevent_trigger_event(b->bev, BEV_EVENT_EOF | BEV_EVENT_READING, 0);
+    levL_taketurn(b);
+  }
+  return 0;
 }
 
 static int endwrite (lev_Bufferevent *b) {
