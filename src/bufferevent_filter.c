@@ -225,7 +225,6 @@ static void passout (lev_Filter *f) {
     f->out.mode = BEV_NORMAL;
     f->written = f->written || evbuffer_get_length(p.source) > 0;
     pass(&p);
-    f->written = f->written || (b->o.base && levL_unsent(b) > 0);
   }
   if (b->o.base && p.mode == BEV_FINISHED)
     b->isshut = true;
@@ -300,8 +299,10 @@ static void onbelow (struct evbuffer *output,
                      const struct evbuffer_cb_info *info, void *arg) {
   (void)output;
   if (info->n_deleted > 0)
-    for (lev_Bufferevent *b = arg; b; b = b->above)
+    for (lev_Bufferevent *b = arg; b; b = b->above) {
+      ((lev_Filter *)b)->written = true;
       levL_taketurn(b);
+    }
 }
 
 /* Gives up the one below, which is not closed then. */
