@@ -1345,6 +1345,201 @@ describe("a bufferevent", function()
   end)
 end)
 
+describe("trigger", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  local function list(bev)
+    local called = {}
+    local function note(name)
+      return function(self, ...)
+        assert.equal(bev, self)
+        called[#called + 1] = table.concat({name, ...}, " ")
+      end
+    end
+    bev:setcb(note "read", note "write", note "event")
+    return called
+  end
+
+  it("calls from the loop, never at once, and once", function()
+    local base = t.base()
+    local bev = base:bufferevent()
+    local called = list(bev)
+    assert.equal(bev, bev:trigger "read")
+    bev:trigger "read":trigger("write", "defer_callbacks")
+    assert.same({}, called)
+    t.turns(base, 3)
+    assert.same({"read", "write"}, called)
+  end)
+
+  it("calls all that is asked for, although nobody holds it", function()
+    local base = t.base()
+    do
+      local bev = base:bufferevent()
+      bev:setcb(t.expect(), t.expect(), t.expect())
+      bev:trigger "read|write":trigger_event "timeout|reading"
+    end
+    collectgarbage() collectgarbage()
+    t.turns(base, 3)
+  end)
+
+  it("calls what is there when its turn comes", function()
+    local base = t.base()
+    local bev = base:bufferevent():trigger "read|write"
+    bev:setcb(t.expect(), nil)
+    t.turns(base, 3)
+    bev:trigger "read":setcb()
+    t.turns(base, 3)
+  end)
+
+  it("asks the watermarks, unless it is not to", function()
+    local base = t.base()
+    local server, client = pair(base)
+    local called = list(server)
+    client:write "12345"
+    server:setwatermark("read", 10):setwatermark("write", 2)
+    server:enable "read"
+    runfor(base, 0.01)
+    server:disable "write":write "123"
+    server:trigger "read|write"
+    t.turns(base, 3)
+    assert.same({}, called)
+    server:trigger("read|write", "ignore_watermarks")
+    t.turns(base, 3)
+    assert.same({"read", "write"}, called)
+    server:setwatermark("read", 5):setwatermark("write", 3)
+    server:trigger("read|write", "defer_callbacks")
+    t.turns(base, 3)
+    assert.same({"read", "write", "read", "write"}, called)
+    server:close()
+    client:close()
+  end)
+
+  it("asks again in its own callback, and others have their turn", function()
+    local base = t.base()
+    local n, late = 0, false
+    local bev = base:bufferevent()
+    bev:setcb(function()
+      n = n + 1
+      if not late then bev:trigger "read" end
+    end)
+    bev:trigger "read"
+    base:timer(function() late = true end):add(0.01)
+    base:dispatch()
+    assert.is_true(n > 10)
+  end)
+
+  it("does nothing for no direction", function()
+    local base = t.base()
+    local bev = base:bufferevent():setcb(t.never(), t.never(), t.never())
+    bev:trigger ""
+    t.turns(base, 3)
+  end)
+
+  it("refuses words that it does not know", function()
+    local bev = t.base():bufferevent()
+    for message, call in pairs {
+      ["bad argument #1 to 'trigger' (unknown word 'event' "
+       .. "(known: read, write))"] = function() bev:trigger "event" end,
+      ["bad argument #2 to 'trigger' (unknown word 'now' "
+       .. "(known: ignore_watermarks, defer_callbacks))"] =
+        function() bev:trigger("read", "now") end,
+      ["bad argument #1 to 'trigger_event' (unknown word 'connected' "
+       .. "(known: reading, writing, eof, error, timeout))"] =
+        function() bev:trigger_event "connected" end,
+      ["bad argument #1 to 'trigger_event' "
+       .. "(one of eof, error, timeout expected)"] =
+        function() bev:trigger_event "reading" end,
+      ["bad argument #2 to 'trigger_event' "
+       .. "(integer from 0 to 2147483647 expected, got -1)"] =
+        function() bev:trigger_event("error", -1) end,
+    } do
+      assert.has_error(call, message)
+    end
+  end)
+
+  it("has no place on a closed one, and calls none", function()
+    local base = t.base()
+    local bev = base:bufferevent():setcb(t.never(), t.never(), t.never())
+    bev:trigger "read|write":trigger_event "eof":close()
+    assert.has_error(function() bev:trigger "read" end,
+      "calling 'trigger' on bad self (Bufferevent is closed)")
+    assert.has_error(function() bev:trigger_event "eof" end,
+      "calling 'trigger_event' on bad self (Bufferevent is closed)")
+    t.turns(base, 3)
+  end)
+
+  it("of an event tells what has happened", function()
+    local base = t.base()
+    local bev = base:bufferevent()
+    local called = list(bev)
+    for _, what in ipairs {"eof|reading", "eof", "timeout|writing",
+                           "timeout|reading"} do
+      assert.equal(bev, bev:trigger_event(what))
+      t.turns(base, 3)
+    end
+    bev:trigger_event "error"
+    t.turns(base, 3)
+    bev:trigger_event("error|reading", EPIPE)
+    t.turns(base, 3)
+    assert.same({
+      "event eof reading", "event eof writing", "event timeout writing",
+      "event timeout reading",
+      "event error Software caused connection abort 103",
+      "event error Broken pipe 32",
+    }, called)
+    assert.equal("write", bev:enabled())
+  end)
+
+  it("of an event closes one without such a callback", function()
+    local base = t.base()
+    local server, client = pair(base)
+    local got = collect(client)
+    server:write(MEGABYTES):trigger_event "eof|reading"
+    t.run(base)
+    assert.is_true(MEGABYTES == got.data)
+    assert.matches("closed", tostring(server))
+    local bev = base:bufferevent():trigger_event "timeout"
+    t.turns(base, 3)
+    assert.matches("closed", tostring(bev))
+  end)
+
+  it("of an event comes after the data", function()
+    local base = t.base()
+    local bev = base:bufferevent()
+    local called = list(bev)
+    bev:trigger_event "eof|reading":trigger "write":trigger "read"
+    t.turns(base, 3)
+    assert.same({"read", "write", "event eof reading"}, called)
+  end)
+
+  it("has the priority of its bufferevent", function()
+    local base = t.base {priorities = 3}
+    local order = {}
+    local function urgent(name, priority)
+      local bev = base:bufferevent()
+      assert.equal(1, bev:priority())
+      assert.equal(bev, bev:priority_set(priority))
+      assert.equal(priority, bev:priority())
+      bev:setcb(function() order[#order + 1] = name end):trigger "read"
+      return bev
+    end
+    local last, first = urgent("last", 2), urgent("first", 0)
+    assert.same({nil, "the bufferevent is active", EBUSY},
+                {last:priority_set(1)})
+    t.turns(base, 5)
+    assert.same({"first", "last"}, order)
+    last:priority_set(0)
+    first:priority_set(2)
+    last:trigger "read"
+    first:trigger "read"
+    t.turns(base, 5)
+    assert.same({"first", "last", "last", "first"}, order)
+    assert.error_matches(function() last:priority_set(3) end,
+                         "integer from 0 to 2")
+  end)
+end)
+
 describe("a bufferevent that was connected and does nothing", function()
   before_each(t.start)
   after_each(t.finish)

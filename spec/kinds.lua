@@ -98,6 +98,79 @@ local kinds = {
     client:write "data"
     return server:setcb(cb, cb, cb):enable "read"
   end},
+  {"the read callback of a pair", function(base, cb)
+    local a, b = base:pair()
+    b:write "data"
+    return a:setcb(cb):enable "read"
+  end},
+  {"the write callback of a pair", function(base, cb)
+    local a, b = base:pair()
+    b:enable "read"
+    return a:setcb(nil, cb):write "data"
+  end},
+  {"the eof of a pair", function(base, cb)
+    local a, b = base:pair()
+    a:setcb(nil, nil, cb)
+    b:close()
+    return a
+  end},
+  {"the error of a pair", function(base, cb)
+    local a, b = base:pair()
+    a:setcb(nil, nil, function(...)
+      if select(2, ...) == "error" then cb(...) end
+    end):write "data"
+    b:close()
+    return a
+  end},
+  {"a timeout of a pair", function(base, cb)
+    local a = base:pair()
+    return a:setcb(nil, nil, cb):set_timeouts(0.001):enable "read"
+  end},
+  {"the read callback of a filter", function(base, cb)
+    local a, b = base:pair()
+    b:write "data"
+    return base:filter(a):setcb(cb):enable "read"
+  end},
+  {"the write callback of a filter", function(base, cb)
+    local server, client = pair(base)
+    client:enable "read"
+    return base:filter(server):setcb(nil, cb):write "data"
+  end},
+  {"the eof of a filter", function(base, cb)
+    local server, client = pair(base)
+    client:close()
+    return base:filter(server):setcb(nil, nil, cb):enable "read"
+  end},
+  {"a filter's function for what it reads", function(base, cb)
+    local server, client = pair(base)
+    local filter
+    filter = base:filter(server, function() cb(filter) end)
+    client:write "data"
+    return filter:setcb(nil, nil, function() end):enable "read"
+  end},
+  {"a filter's function for what it writes", function(base, cb)
+    local filter
+    filter = base:filter(base:pair(), nil, function() cb(filter) end)
+    return filter:setcb(nil, nil, function() end):write "data"
+  end},
+  {"the last word of a filter", function(base, cb)
+    local lower = base:filter((pair(base)))
+    local filter
+    filter = base:filter(lower, nil, function(_, _, mode)
+      if mode == "finished" then cb(filter) end
+    end)
+    return filter:setcb(nil, nil, function() end):shutdown()
+  end},
+  {"the refusal of a filter", function(base, cb)
+    local function refuse() return nil, "refused" end
+    return base:filter(base:pair(), nil, refuse):setcb(nil, nil, cb):write "x"
+  end},
+  {"trigger", function(base, cb)
+    return base:bufferevent():setcb(nil, cb):trigger "write"
+  end},
+  {"trigger_event", function(base, cb)
+    return base:bufferevent():setcb(nil, nil, cb):trigger_event "error"
+  end},
   {"the accept callback", function(base, cb)
     local listener = base:listener("127.0.0.1:0", cb)
     for _ = 1, 3 do base:bufferevent():connect(listener:sockname()) end

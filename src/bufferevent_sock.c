@@ -480,7 +480,8 @@ static int lev_bufferevent_priority_set (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
   int n = event_base_get_npriorities(b->o.base->event_base);
   int priority = (int)levL_range(L, 2, 2, 0, n - 1);
-  if (bufferevent_priority_set(b->bev, priority) < 0)
+  if ((b->turn && event_pending(b->turn, EV_TIMEOUT, NULL))
+      || bufferevent_priority_set(b->bev, priority) < 0)
     return levL_refuse(L, EBUSY, "the bufferevent is active");
   if (b->turn)
     event_priority_set(b->turn, priority);
