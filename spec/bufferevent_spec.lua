@@ -1512,32 +1512,6 @@ describe("trigger", function()
     t.turns(base, 3)
     assert.same({"read", "write", "event eof reading"}, called)
   end)
-
-  it("has the priority of its bufferevent", function()
-    local base = t.base {priorities = 3}
-    local order = {}
-    local function urgent(name, priority)
-      local bev = base:bufferevent()
-      assert.equal(1, bev:priority())
-      assert.equal(bev, bev:priority_set(priority))
-      assert.equal(priority, bev:priority())
-      bev:setcb(function() order[#order + 1] = name end):trigger "read"
-      return bev
-    end
-    local last, first = urgent("last", 2), urgent("first", 0)
-    assert.same({nil, "the bufferevent is active", EBUSY},
-                {last:priority_set(1)})
-    t.turns(base, 5)
-    assert.same({"first", "last"}, order)
-    last:priority_set(0)
-    first:priority_set(2)
-    last:trigger "read"
-    first:trigger "read"
-    t.turns(base, 5)
-    assert.same({"first", "last", "last", "first"}, order)
-    assert.error_matches(function() last:priority_set(3) end,
-                         "integer from 0 to 2")
-  end)
 end)
 
 describe("a bufferevent that was connected and does nothing", function()
