@@ -195,3 +195,81 @@ describe("examples/file_server.lua", function()
     assert.equal(0, select(2, p:stop "TERM"))
   end)
 end)
+
+describe("examples/rate_limited_server.lua", function()
+  after_each(process.killall)
+
+  it("serves at its limit, within 10 %", function()
+    local p = process.start("examples/rate_limited_server.lua "
+                            .. "300000 200000 500000 127.0.0.1:0")
+    local port = tonumber((p:expect " on 127.0.0.1:(%d+)"))
+    local client = dial(port)
+    local start = libevent.gettime_monotonic()
+    assert.equal(300000, #client:receive "*a")
+    local rate = 300000 / (libevent.gettime_monotonic() - start)
+    assert.is_true(rate < 220000, rate)
+    assert.is_true(t.slow > 1 or rate > 180000, rate)
+    client:close()
+    p:expect "bytes a second\n"
+    local text, status = p:stop "TERM"
+    assert.equal(0, status)
+    assert.match("300000 bytes sent\n$", text)
+  end)
+
+  it("shares the limit of all among them", function()
+    local p = process.start("examples/rate_limited_server.lua "
+                            .. "60000 1000000 200000 127.0.0.1:0")
+    local port = tonumber((p:expect " on 127.0.0.1:(%d+)"))
+    local start = libevent.gettime_monotonic()
+    local clients = {}
+    for i = 1, 5 do clients[i] = dial(port) end
+    for i = 1, 5 do
+      assert.equal(60000, #clients[i]:receive "*a")
+      clients[i]:close()
+    end
+    local rate = 300000 / (libevent.gettime_monotonic() - start)
+    assert.is_true(rate < 220000, rate)
+    assert.is_true(t.slow > 1 or rate > 180000, rate)
+    assert.equal(0, select(2, p:stop "TERM"))
+  end)
+end)
+
+describe("examples/udp_echo_server.lua", function()
+  after_each(process.killall)
+
+  it("sends each datagram back to whoever sent it", function()
+    local p = process.start "examples/udp_echo_server.lua 127.0.0.1 0"
+    local port = p:expect " on 127.0.0.1:(%d+)"
+    for client = 1, 3 do
+      local udp = socket.udp4()
+      udp:settimeout(5 * t.slow)
+      assert(udp:setpeername("127.0.0.1", port))
+      for i = 1, 5 do
+        assert(udp:send(("%d/%d"):format(client, i):rep(200)))
+      end
+      for i = 1, 5 do
+        assert.equal(("%d/%d"):format(client, i):rep(200), udp:receive())
+      end
+      udp:close()
+    end
+    assert.equal(0, select(2, p:stop "TERM"))
+  end)
+end)
+
+describe("examples/unix_datagram.lua", function()
+  after_each(process.killall)
+
+  it("keeps each message whole, and ends", function()
+    local text, status =
+      process.start "examples/unix_datagram.lua first 'and a second'":finish()
+    assert.equal(0, status, text)
+    assert.equal([[
+right got first
+left got FIRST
+right got and a second
+left got AND A SECOND
+right got bye
+left got BYE
+]], text)
+  end)
+end)
