@@ -502,6 +502,30 @@ describe("A file segment", function()
   end)
 end)
 
+describe("A file that is not sent", function()
+  before_each(t.start)
+  after_each(finish)
+
+  it("goes with its state, on the base of a host too", function()
+    local text, ok = t.host [[
+      local libevent = require "libevent.core"
+      local f = io.tmpfile()
+      f:write(("x"):rep(10 * 2 ^ 20)):flush()
+      segment = libevent.file_segment(f)
+      local listener = base:listener("127.0.0.1:0", function(l, conn)
+        conn:output():add_file(f):add_file_segment(segment)
+        l:close()
+      end)
+      local client = base:bufferevent():connect(listener:sockname())
+      client:setcb(function() client:disable "read" end):enable "read"
+      unsent = base:bufferevent():output():add_file(f)
+    ]]
+    assert.matches("^same 1\nrunning %d\nafter lua_close 1\n"
+                   .. "events left 1\n$", text)
+    assert.is_true(ok)
+  end)
+end)
+
 describe("A file of a gigabyte", function()
   before_each(t.start)
   after_each(function()

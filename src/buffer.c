@@ -433,6 +433,16 @@ static int lev_buffer_length (lua_State *L) {
   return 1;
 }
 
+/* libevent keeps all bytes of a buffer that others refer to, and for ever if it
+   refers to itself: so they go first. */
+static void freebuffer (lev_Buffer *b) {
+  levL_unwatch(b);
+  evbuffer_unfreeze(b->buf, 1);
+  evbuffer_drain(b->buf, SIZE_MAX);
+  evbuffer_free(b->buf);
+  b->buf = NULL;
+}
+
 /* buffer:close() -> buffer: of the script's own; a borrowed one is closed by
    its bufferevent */
 static int lev_buffer_close (lua_State *L) {
@@ -440,9 +450,7 @@ static int lev_buffer_close (lua_State *L) {
   lua_settop(L, 1);
   if (b->buf == NULL || b->owner)
     return 1;
-  levL_unwatch(b);
-  evbuffer_free(b->buf);
-  b->buf = NULL;
+  freebuffer(b);
   for (int uv = 1; uv <= LEV_NUVBUFFER; uv++) {
     lua_pushnil(L);
     lua_setiuservalue(L, 1, uv);

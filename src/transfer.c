@@ -39,31 +39,27 @@ static size_t readable (int fd) {
   return n < MOST ? (size_t)n : MOST;
 }
 
+/* Makes the pieces 'n' bytes long together; returns how many that takes. */
+static int trim (struct evbuffer_iovec *space, size_t n) {
+  if (n <= space[0].iov_len) {
+    space[0].iov_len = n;
+    return 1;
+  }
+  space[1].iov_len = n - space[0].iov_len;
+  return 2;
+}
+
 /* Reads up to 'n' bytes to the end of 'to'; -1 and errno. */
 static ssize_t readbytes (struct evbuffer *to, int fd, size_t n) {
   struct evbuffer_iovec space[2];
-  int nspaces = evbuffer_reserve_space(to, (ev_ssize_t)n, space, 2);
   ssize_t got;
-  if (nspaces < 1) {
+  if (evbuffer_reserve_space(to, (ev_ssize_t)n, space, 2) < 1) {
     errno = ENOMEM;
     return -1;
   }
-  if (space[0].iov_len >= n) {
-    space[0].iov_len = n;
-    nspaces = 1;
-  }
-  else
-    space[1].iov_len = n - space[0].iov_len;
-  got = readv(fd, space, nspaces);
-  if (got > 0) {
-    if ((size_t)got <= space[0].iov_len) {
-      space[0].iov_len = (size_t)got;
-      nspaces = 1;
-    }
-    else
-      space[1].iov_len = (size_t)got - space[0].iov_len;
-    evbuffer_commit_space(to, space, nspaces);
-  }
+  got = readv(fd, space, trim(space, n));
+  if (got > 0)
+    evbuffer_commit_space(to, space, trim(space, (size_t)got));
   return got;
 }
 
