@@ -201,33 +201,33 @@ describe("examples/rate_limited_server.lua", function()
 
   it("serves at its limit, within 10 %", function()
     local p = process.start("examples/rate_limited_server.lua "
-                            .. "300000 200000 500000 127.0.0.1:0")
+                            .. "400000 200000 500000 127.0.0.1:0")
     local port = tonumber((p:expect " on 127.0.0.1:(%d+)"))
     local client = dial(port)
     local start = libevent.gettime_monotonic()
-    assert.equal(300000, #client:receive "*a")
-    local rate = 300000 / (libevent.gettime_monotonic() - start)
+    assert.equal(400000, #client:receive "*a")
+    local rate = 400000 / (libevent.gettime_monotonic() - start)
     assert.is_true(rate < 220000, rate)
     assert.is_true(t.slow > 1 or rate > 180000, rate)
     client:close()
     p:expect "bytes a second\n"
     local text, status = p:stop "TERM"
     assert.equal(0, status)
-    assert.match("300000 bytes sent\n$", text)
+    assert.match("400000 bytes sent\n$", text)
   end)
 
   it("shares the limit of all among them", function()
     local p = process.start("examples/rate_limited_server.lua "
-                            .. "60000 1000000 200000 127.0.0.1:0")
+                            .. "100000 1000000 200000 127.0.0.1:0")
     local port = tonumber((p:expect " on 127.0.0.1:(%d+)"))
     local start = libevent.gettime_monotonic()
     local clients = {}
     for i = 1, 5 do clients[i] = dial(port) end
     for i = 1, 5 do
-      assert.equal(60000, #clients[i]:receive "*a")
+      assert.equal(100000, #clients[i]:receive "*a")
       clients[i]:close()
     end
-    local rate = 300000 / (libevent.gettime_monotonic() - start)
+    local rate = 500000 / (libevent.gettime_monotonic() - start)
     assert.is_true(rate < 220000, rate)
     assert.is_true(t.slow > 1 or rate > 180000, rate)
     assert.equal(0, select(2, p:stop "TERM"))
