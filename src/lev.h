@@ -2,9 +2,9 @@
 ** lev.h: what the files of lua-libevent share.
 **
 ** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
-** bufferevent.c -> base.c, event.c, waker.c, segment.c, search.c, transfer.c
-** -> buffer.c -> change.c, reference.c -> callback.c -> object.c, log.c ->
-** values.c, process.c.
+** bufferevent.c -> base.c, event.c, waker.c, buffer.c -> buffer_change.c,
+** buffer_reference.c -> callback.c -> object.c, log.c -> values.c, process.c.
+** What is named after another file, as buffer_search.c, is a part of it.
 */
 #ifndef lev_h
 #define lev_h
@@ -190,7 +190,7 @@ void levL_tell (lev_Base *base);
 
 /* ====} */
 
-/* {==== reference.c: large strings without a copy ==== */
+/* {==== buffer_reference.c: large strings without a copy ==== */
 
 void levL_reserve (lua_State *L, int first, int last);
 int levL_addstring (lua_State *L, int arg, struct evbuffer *to);
@@ -217,7 +217,7 @@ typedef struct lev_Buffer {
   int frozen;                 /* the ends that nothing passes */
   bool tofd;                  /* libevent writes it to a descriptor */
   bool file;                  /* and it holds a file, or did */
-  lev_Watch *watch;           /* change.c: who is told of changes, or NULL */
+  lev_Watch *watch;           /* who is told of changes, or NULL */
 } lev_Buffer;
 
 /* gives the buffer of an argument, which must be open */
@@ -240,7 +240,7 @@ lev_Buffer *levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
 
 /* ====} */
 
-/* {==== change.c: callbacks of changes of a buffer ==== */
+/* {==== buffer_change.c: callbacks of changes of a buffer ==== */
 
 void levL_unwatch (lev_Buffer *b);
 

@@ -1,5 +1,5 @@
 /*
-** segment.c: struct evbuffer_file_segment, a part of a file to be sent.
+** buffer_segment.c: struct evbuffer_file_segment, a part of a file to be sent.
 **
 ** It has a descriptor of its own, which is closed with the last use of it: the
 ** file may be closed at once. In the output of a socket the system sends the

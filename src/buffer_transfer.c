@@ -1,5 +1,5 @@
 /*
-** transfer.c: between an evbuffer and a descriptor, once, without a loop.
+** buffer_transfer.c: between an evbuffer and a descriptor, once, without a loop.
 **
 ** evbuffer_read takes no more than 4096 bytes in libevent 2.1, so reading
 ** makes room for what has come and reads into it; a datagram comes whole.

@@ -1,5 +1,5 @@
 /*
-** search.c: what is where in an evbuffer: pieces, bytes, ends of lines.
+** buffer_search.c: what is where in an evbuffer: pieces, bytes, ends of lines.
 **
 ** libevent's own positions end with the next change of the buffer. Here they
 ** are counts, which become libevent's inside of one call.

@@ -1,5 +1,5 @@
 /*
-** reference.c: large strings in an evbuffer by reference.
+** buffer_reference.c: large strings in an evbuffer by reference.
 **
 ** Such a string is not copied: libevent sends it from where Lua has it. It
 ** must live until libevent lets go of it, which happens in a drain, in a

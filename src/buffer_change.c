@@ -1,5 +1,5 @@
 /*
-** change.c: the callbacks of an evbuffer, which hear of its changes.
+** buffer_change.c: the callbacks of an evbuffer, which hear of its changes.
 **
 ** libevent calls them in the middle of a change, with pointers into the
 ** buffers: whoever touches one of those then ends in freed memory. So our one
