@@ -330,6 +330,15 @@ describe("dump_events", function()
     timer:close()
   end)
 
+  it("tells of the timeouts of what has no descriptor", function()
+    local a, b = base:pair()
+    a:set_timeouts(60):enable "read"
+    assert.match("Bufferevent %(0x%): timer, 60 s left$", dump())
+    a:close()
+    b:close()
+    t.turns(base)
+  end)
+
   it("tells short times to the millisecond", function()
     base:timer(nop):add(5)
     local seconds = base:dump_events():match "timer, (%d%.%d%d%d) s left"

@@ -191,7 +191,7 @@ static void addwhat (lua_State *L, luaL_Buffer *b, const Seen *s) {
     lua_pushstring(L, s->timed || s->events & EV_TIMEOUT ? "timer" : "user");
   luaL_addvalue(b);
   if (!(s->events & EV_SIGNAL))
-    addwords(L, b, " ", s->events & ~EV_TIMEOUT);
+    addwords(L, b, " ", s->events & ~(EV_TIMEOUT | EV_FINALIZE));
 }
 
 static void addleft (luaL_Buffer *b, const struct timeval *left) {
