@@ -40,12 +40,17 @@ static lev_Buffer *checkend (lua_State *L, int arg, int end) {
   return b;
 }
 
+/* A file that was added is gone when all is. */
+static bool holdsfile (lev_Buffer *b) {
+  b->file = b->file && evbuffer_get_length(b->buf) > 0;
+  return b->file;
+}
+
 /* A buffer whose bytes are looked at. Those of a file are not in memory, but
    libevent would look for them there. */
 struct evbuffer *levL_checkbytes (lua_State *L, int arg) {
   lev_Buffer *b = levL_checkbuffer(L, arg);
-  b->file = b->file && evbuffer_get_length(b->buf) > 0;
-  luaL_argcheck(L, !b->file, arg,
+  luaL_argcheck(L, !holdsfile(b), arg,
                 "this output holds a file, whose bytes are not in memory");
   return b->buf;
 }
@@ -458,11 +463,12 @@ static int lev_buffer_close (lua_State *L) {
   return 1;
 }
 
-/* tostring(buffer) -> its bytes, which stay in it */
+/* tostring(buffer) -> its bytes, which stay in it. It never raises: of an
+   output that holds a file it is only a name. */
 static int lev_buffer__tostring (lua_State *L) {
   lev_Buffer *b = luaL_checkudata(L, 1, LEV_BUFFER);
-  if (!isopen(b))
-    return levL_tostring(L, LEV_BUFFER, false);
+  if (!isopen(b) || holdsfile(b))
+    return levL_tostring(L, LEV_BUFFER, isopen(b));
   pushcopy(L, levL_checkbytes, 1, 0, evbuffer_get_length(b->buf));
   return 1;
 }

@@ -997,9 +997,9 @@ function Buffer:write(fd, n) end
 --- In the output of a bufferevent on a socket the system sends the bytes from
 --- the file, without a copy, in later turns of the loop: the file must not
 --- change until then. Such an output is not in memory: to look at its bytes
---- (`copyout`, `peek`, `search`, `tostring` and their like) raises until it is
---- sent. The last 16 KiB of the part are read at once, and in any other buffer
---- all of it.
+--- (`copyout`, `peek`, `search` and their like) raises until it is sent, and
+--- `tostring` gives a name for it. The last 16 KiB of the part are read at once,
+--- and in any other buffer all of it.
 ---
 --- nil, and nothing added, if that fails or no descriptor is left.
 ---
