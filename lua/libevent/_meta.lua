@@ -998,8 +998,8 @@ function Buffer:write(fd, n) end
 --- the file, without a copy, in later turns of the loop: the file must not
 --- change until then. Such an output is not in memory: to look at its bytes
 --- (`copyout`, `peek`, `search` and their like) raises until it is sent, and
---- `tostring` gives a name for it. The last 16 KiB of the part are read at once,
---- and in any other buffer all of it.
+--- `tostring` gives a name for it. The last 16 KiB of the part are read at
+--- once, and in any other buffer all of it.
 ---
 --- nil, and nothing added, if that fails or no descriptor is left.
 ---
