@@ -74,7 +74,7 @@ struct lev_Bufferevent {
   lev_Bufferevent *partner;   /* the other end of a pair, or NULL */
   lev_Buffer *buffers[2];     /* input and output in Lua, once asked for */
   struct event *turn;         /* callbacks can come until it fires, or NULL */
-  struct ev_token_bucket_cfg *limit;    /* its own limits, or NULL */
+  struct lev_Limits *limits;  /* its own limits, or NULL */
   lev_Group *group;           /* whose limits it shares, or NULL */
   lev_Trigger trigger;        /* what its turn is to call */
   size_t stuck;               /* unsent when a write sent nothing at all */

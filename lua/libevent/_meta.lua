@@ -174,16 +174,19 @@ local libevent = {}
 
 --- At least one of `read` and `write`; the other direction has no limit.
 ---@class libevent.Limits
---- Bytes a second.
+--- Bytes a second, 1 to 2147483647.
 ---@field read? integer
 ---@field write? integer
---- The most bytes that can be saved up while nothing moves. Two ticks' worth
---- if nil.
+--- The most bytes that can be saved up while nothing moves, from the bytes of a
+--- tick to 2147483647. Small ones lose what a tick that comes late would hand
+--- out. 0.2 seconds' worth if nil, or two ticks'.
 ---@field read_burst? integer
 ---@field write_burst? integer
---- Seconds, from 0.001: how often the bytes of that time are handed out. 0.1 if
---- nil, or 1 for less than 1000 bytes a second.
----@field tick? libevent.seconds
+--- Seconds, 0.001 to 1, to the millisecond: how often the bytes of that time
+--- are handed out; 0.1 if nil. Those are whole bytes: where that would make a
+--- rate more than 1 % too low, the tick is longer.
+---@field tick? number
+
 --- An event as it was when `foreach_event` was called.
 ---@class libevent.EventInfo
 --- Whose it is: an Event, a Bufferevent or a Listener; the Base, for the timer
@@ -1173,8 +1176,8 @@ function Base:pair() end
 ---@return libevent.Bufferevent bev
 function Base:filter(below, input, output) end
 
---- Makes a group of bufferevents that share limits. It works while it has
---- members, and lives as long as one of them, or the script, holds it.
+--- Makes a group of bufferevents that share limits. It lives as long as one of
+--- its members, or the script, holds it.
 ---
 --- C: `bufferevent_rate_limit_group_new`, `ev_token_bucket_cfg_new`
 ---@param limits libevent.Limits
@@ -1467,8 +1470,11 @@ function Bufferevent:trigger(directions, options) end
 ---@return libevent.Bufferevent bev
 function Bufferevent:trigger_event(what, code) end
 
---- Limits how fast it reads and writes; nil: no limit. libevent has limits for
---- sockets alone: a filter's are those of the one below it.
+--- Limits how fast it reads and writes; nil: no limit. It begins with the bytes
+--- of one tick; other limits go on with what the old ones had left. libevent
+--- has limits for sockets alone: a filter's are those of the one below it.
+--- While it waits for its bytes no timeout passes; each time it goes on can
+--- cause one extra call of the write callback.
 --- Raises for a pair and a filter.
 ---
 --- C: `bufferevent_set_rate_limit`, `ev_token_bucket_cfg_new`
@@ -1491,7 +1497,7 @@ function Bufferevent:add_to_rate_limit_group(group) end
 function Bufferevent:remove_from_rate_limit_group() end
 
 --- The bytes that may be read now; below 0 what was too much is made up for.
---- nil without a limit of its own.
+--- nil without such a limit of its own.
 ---
 --- C: `bufferevent_get_read_limit`
 ---@return integer|nil bytes
@@ -1503,8 +1509,9 @@ function Bufferevent:read_limit() end
 ---@return integer|nil bytes
 function Bufferevent:write_limit() end
 
---- Counts bytes as read that went another way; negative ones are given back.
---- Raises without a limit of its own.
+--- Counts bytes as read that went another way; negative ones are given back, up
+--- to the burst.
+--- Raises without such a limit of its own.
 ---
 --- C: `bufferevent_decrement_read_limit`
 ---@param bytes integer
@@ -1582,40 +1589,46 @@ function Bufferevent:close() end
 ---@return libevent.Bufferevent bev
 function Bufferevent:close_after_flush(seconds) end
 
---- Bufferevents on sockets that share limits: no member gets more than an even
---- share of what is left of a tick, as long as that is not less than the
---- minimum of `set_min_share`.
+--- Bufferevents on sockets that share limits: at a time, no member gets more
+--- than an even share of what is left, or the least that `set_min_share` sets.
+--- It keeps the loop running while bytes move, and for a few ticks after.
 ---@class libevent.RateLimitGroup
 local RateLimitGroup = {}
 
---- Sets other limits for the group.
+--- Sets other limits for the group, which go on with what the old ones had
+--- left.
 ---
 --- C: `bufferevent_rate_limit_group_set_cfg`
 ---@param limits libevent.Limits
 ---@return libevent.RateLimitGroup group
 function RateLimitGroup:set_cfg(limits) end
 
---- Sets the least that a member may move in a turn; 64 at first. A small one
---- makes small packets, a large one an uneven share.
+--- Sets the least that a member may move at a time; 64 at first, and never more
+--- than the bytes of a tick. A small one makes small packets, a large one an
+--- uneven share.
 ---
 --- C: `bufferevent_rate_limit_group_set_min_share`
----@param bytes integer
+---@param bytes integer from 1
 ---@return libevent.RateLimitGroup group
 function RateLimitGroup:set_min_share(bytes) end
 
---- The bytes that all members together may read now; it can be negative.
+--- The bytes that all members together may read now; it can be negative. nil
+--- without such a limit.
 ---
 --- C: `bufferevent_rate_limit_group_get_read_limit`
----@return integer bytes
+---@return integer|nil bytes
 function RateLimitGroup:read_limit() end
 
---- The bytes that all members together may write now; it can be negative.
+--- The bytes that all members together may write now; it can be negative. nil
+--- without such a limit.
 ---
 --- C: `bufferevent_rate_limit_group_get_write_limit`
----@return integer bytes
+---@return integer|nil bytes
 function RateLimitGroup:write_limit() end
 
---- Counts bytes as read by the group; negative ones are given back.
+--- Counts bytes as read by the group, not in its totals; negative ones are
+--- given back, up to the burst.
+--- Raises without such a limit.
 ---
 --- C: `bufferevent_rate_limit_group_decrement_read`
 ---@param bytes integer
@@ -1629,7 +1642,7 @@ function RateLimitGroup:decrement_read(bytes) end
 ---@return libevent.RateLimitGroup group
 function RateLimitGroup:decrement_write(bytes) end
 
---- The bytes that the members have read and written so far.
+--- The bytes that have been read and written by members so far.
 ---
 --- C: `bufferevent_rate_limit_group_get_totals`
 ---@return integer read
