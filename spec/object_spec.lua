@@ -10,6 +10,7 @@ local function objects(base)
     ["libevent.Buffer"] = libevent.buffer(),
     ["libevent.FileSegment"] = libevent.file_segment(io.tmpfile()),
     ["libevent.Bufferevent"] = base:bufferevent(),
+    ["libevent.RateLimitGroup"] = base:rate_limit_group {read = 1},
     ["libevent.Listener"] = base:listener("127.0.0.1:0", print),
   }
 end
