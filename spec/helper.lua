@@ -126,9 +126,12 @@ function t.path()
   return name
 end
 
---- Turns of the loop, without waiting.
+--- Turns of the loop, without waiting, as long as the base is open.
 function t.turns(base, n)
-  for _ = 1, n or 1 do base:loop "nonblock" end
+  for _ = 1, n or 1 do
+    if tostring(base):match "closed" then return end
+    base:loop "nonblock"
+  end
 end
 
 --- The turns of the loop in some seconds: few where nothing happens.
