@@ -835,9 +835,11 @@ describe("a filter", function()
           assert.same({{"error", "not mine", 42}}, list)
           assert.equal(way[1] == "reading" and "write" or "read",
                        filter:enabled())
-          filter:enable "read|write":write "y"
+          filter:enable "read|write":write "y":flush(nil, "flush")
           b:setcb(nil, nil, function() end):write "y"
-          turns(base)
+          assert.is_true(t.countturns(base, 0.01) < 12)
+          filter:shutdown()
+          assert.is_true(t.countturns(base, 0.01) < 12)
           filter:close()
         end)
 

@@ -221,8 +221,9 @@ static void passout (lev_Filter *f) {
   lev_Bufferevent *b = &f->b;
   Pass p = {f, &f->out, outputof(b), outputof(b->below), BEV_EVENT_WRITING,
             f->out.mode, false};
-  if (isoutdue(f)) {
-    f->out.mode = BEV_NORMAL;
+  bool due = isoutdue(f);
+  f->out.mode = BEV_NORMAL;
+  if (due) {
     f->written = f->written || evbuffer_get_length(p.source) > 0;
     pass(&p);
   }
