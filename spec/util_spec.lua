@@ -539,13 +539,22 @@ describe("libevent.getaddrinfo", function()
     assert.same({"[1001:b0b::f00f]:4321"}, get("1001:b0b::f00f", 4321))
     assert.same({"127.0.0.1:80"}, get("127.0.0.1", 80))
     assert.same({"[::1]:80"}, get("::1", 80))
-    assert.same({"127.0.0.1:65535"}, get("localhost", 65535, "inet"))
+    assert.same({"127.0.0.1:65535"}, get("127.0.0.1", 65535, "inet"))
+  end)
+
+  it("knows the hosts that the system knows, each address once", function()
+    local file = io.open "/etc/hosts"           -- a bare system has none
+    local hosts = file and file:read "a" or ""
+    if file then file:close() end
     local seen = {}
-    for _, address in ipairs(get("localhost", 0)) do
+    for _, address in ipairs(get("localhost", 0) or {}) do
       assert.is_nil(seen[address])
       seen[address] = true
     end
-    assert.is_true(seen["127.0.0.1:0"])
+    if hosts:find "127%.0%.0%.1%s[^\n]*localhost" then
+      assert.is_true(seen["127.0.0.1:0"])
+      assert.same({"127.0.0.1:65535"}, get("localhost", 65535, "inet"))
+    end
   end)
 
   it("takes a port as a number or its digits", function()
@@ -597,7 +606,7 @@ describe("libevent.getaddrinfo", function()
 
   it("tells what the loop connects to", function()
     local base = t.base()
-    local listener = assert(base:listener(get("localhost", 0, "inet")[1],
+    local listener = assert(base:listener(get("127.0.0.1", 0, "inet")[1],
       t.expect(function(l, conn)
         conn:close()
         l:close()
@@ -608,7 +617,7 @@ describe("libevent.getaddrinfo", function()
       assert.equal("connected", what)
       b:close()
     end))
-    assert(bev:connect(get("localhost", port, "inet")[1]))
+    assert(bev:connect(get("127.0.0.1", port, "inet")[1]))
     t.run(base)
   end)
 
