@@ -154,6 +154,36 @@ describe("What is active", function()
       t.run(base)
     end)
   end
+
+  for collector, start in pairs {
+    ["a generational collector"] = function()
+      collectgarbage("generational", 1, 1)
+    end,
+    ["a collector that never rests"] = function()
+      collectgarbage("incremental", 1, 1000, 1)
+    end,
+  } do
+    it("is called under " .. collector, function()
+      for _, kind in ipairs(kinds) do
+        local base = t.base()
+        local called
+        start()
+        kind[2](base, function(object)
+          called = true
+          for i = 1, 100 do local _ = {i, tostring(i)} end
+          object:close()
+        end)
+        for i = 1, 1000 do local _ = {i, tostring(i)} end
+        local deadline = os.time() + 5 * t.slow
+        repeat
+          base:loop "once"
+        until called or os.time() > deadline
+        collectgarbage("incremental", 200, 100, 13)
+        assert.is_true(called, kind[1])
+        base:close()
+      end
+    end)
+  end
 end)
 
 describe("What can never be called again", function()
@@ -203,6 +233,20 @@ describe("What can never be called again", function()
       local bev = base:bufferevent()
       bev:setcb(function() return bev:input(), bev:output() end)
       return bev, bev:input(), bev:output()
+    end,
+    ["a pair that does nothing"] = function(base)
+      local a, b = base:pair()
+      a:setcb(function() return b end):enable "read"
+      return a, b
+    end,
+    ["filters on each other that do nothing"] = function(base)
+      local filter
+      local lower = base:filter((base:pair()), function() return filter end)
+      filter = base:filter(lower):setcb(function() return lower end)
+      return filter, lower
+    end,
+    ["a bufferevent that was triggered"] = function(base)
+      return base:bufferevent():setcb(function() end):trigger "read|write"
     end,
     ["a listener that is disabled"] = function(base)
       return base:listener("127.0.0.1:0", print):disable()
