@@ -795,6 +795,41 @@ describe("a filter", function()
         assert.is_true(isclosed(a))
       end)
 
+      it("answers to the last word and closes after the flush", function()
+        local base = t.base()
+        local a, b = make(base)
+        local list = {}
+        local function take() list[#list + 1] = b:read() end
+        b:setcb(take, nil, take):write "question":shutdown()
+        local filter = base:filter(base:filter(a), lines)
+        filter:setcb(t.expect(function()
+          filter:write("to ", filter:read(), MEGABYTES):close_after_flush()
+        end), nil, t.never()):enable "read"
+        runfor(base, 0.01)
+        b:enable "read"
+        runfor(base, 0.05 * t.slow)
+        assert.is_true("to question" .. MEGABYTES == table.concat(list))
+        b:close()
+      end)
+
+      it("sends its rest although no more comes from the peer", function()
+        local base = t.base()
+        local a, b = make(base)
+        local list = {}
+        local function take() list[#list + 1] = b:read() end
+        b:setcb(take, nil, take)
+        local filter = base:filter(a, t.never())
+        filter:enable "read"
+        turns(base)
+        filter:write(MEGABYTES):close_after_flush()
+        b:shutdown()
+        runfor(base, 0.01)
+        b:enable "read"
+        runfor(base, 0.05 * t.slow)
+        assert.is_true(MEGABYTES == table.concat(list))
+        b:close()
+      end)
+
       it("goes on the other way after a shutdown", function()
         local base = t.base()
         local a, b = make(base)

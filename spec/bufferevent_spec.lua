@@ -1504,6 +1504,20 @@ describe("trigger", function()
     assert.matches("closed", tostring(bev))
   end)
 
+  it("calls nothing after the flush, and loses no output", function()
+    for _, early in ipairs {true, false} do
+      local base = t.base()
+      local server, client = pair(base)
+      server:setcb(t.expect(function() server:close_after_flush() end,
+                            early and 0 or 1), t.never(), t.never())
+      server:write(MEGABYTES):trigger "read|write":trigger_event "timeout"
+      if early then server:close_after_flush() end
+      local got = collect(client)
+      t.run(base)
+      assert.is_true(MEGABYTES == got.data)
+    end
+  end)
+
   it("of an event comes after the data", function()
     local base = t.base()
     local bev = base:bufferevent()

@@ -396,6 +396,10 @@ static void onevent (struct bufferevent *bev, short what, void *arg) {
 
 /* {==== Turns ==== */
 
+static bool isopen (const lev_Bufferevent *b) {
+  return b->o.base && b->ending == LEV_OPEN;
+}
+
 static void onturn (evutil_socket_t fd, short what, void *arg) {
   lev_Bufferevent *b = arg;
   lev_Trigger t = b->trigger;
@@ -407,11 +411,11 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
   b->again = false;
   if (b->flavour->turn)
     b->flavour->turn(b);
-  if (b->o.base && (t.directions & EV_READ))
+  if (isopen(b) && (t.directions & EV_READ))
     levL_read(b);
-  if (b->o.base && (t.directions & EV_WRITE))
+  if (isopen(b) && (t.directions & EV_WRITE))
     levL_written(b);
-  if (b->o.base && t.told.what)
+  if (isopen(b) && t.told.what)
     tell(levL_top(b), t.told);
   levL_end(b);
 }

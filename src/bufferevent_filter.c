@@ -276,12 +276,15 @@ static int endwrite (lev_Bufferevent *b) {
   return 0;
 }
 
-/* Before the end of the data comes what the function still has. */
+/* Before the end of the data comes what the function still has. To one that
+   only sends its rest it means nothing, and the script may have answered it
+   with close_after_flush. */
 static bool note (lev_Bufferevent *b, lev_Happening *h) {
   lev_Filter *f = (lev_Filter *)b;
+  bool end = (h->what & BEV_EVENT_READING) && (h->what & BEV_EVENT_EOF);
   if (!b->below->flavour->note(b->below, h))
     return false;
-  if ((h->what & BEV_EVENT_READING) && (h->what & BEV_EVENT_EOF)) {
+  if (end && b->ending == LEV_OPEN) {
     f->in.mode = BEV_FINISHED;
     passin(f);
     if (b->o.base == NULL || f->in.broken)
@@ -291,7 +294,8 @@ static bool note (lev_Bufferevent *b, lev_Happening *h) {
     levL_disable(b, EV_READ);
   if (h->what & BEV_EVENT_WRITING)
     levL_disable(b, EV_WRITE);
-  return true;
+  return !end || b->ending == LEV_OPEN
+         || (h->what & (BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT));
 }
 
 /* evbuffer's callback on the output below: it touches no buffer. Those above
