@@ -88,6 +88,33 @@ describe("libevent.relay", function()
     t.run(base)
   end)
 
+  it("raises for what it cannot join, and changes nothing then", function()
+    local base <close> = t.base()
+    local other <close> = t.base()
+    local a, b = base:pair()
+    local closed = base:bufferevent():close()
+    local below = base:bufferevent()
+    local filter = base:filter(below)
+    for _, case in ipairs {
+      {"#1 to 'relay' (Bufferevent expected, got nil)", nil, b},
+      {"#2 to 'relay' (Bufferevent expected, got nil)", a, nil},
+      {"#1 to 'relay' (Bufferevent expected, got table)", {}, b},
+      {"#2 to 'relay' (Bufferevent expected, got userdata)", a, base},
+      {"#2 to 'relay' (Bufferevent is closed)", a, closed},
+      {"#2 to 'relay' (Bufferevent belongs to a filter)", a, below},
+      {"#2 to 'relay' (another Bufferevent expected)", a, a},
+      {"#2 to 'relay' (Bufferevent is of another base)", a,
+       other:bufferevent()},
+      {"#3 to 'relay' (function expected, got string)", a, filter, "done"},
+    } do
+      local ok, message = pcall(libevent.relay, case[2], case[3], case[4])
+      assert.is_false(ok)
+      assert.equal("bad argument " .. case[1], message)
+    end
+    assert.equal("write", a:enabled())
+    assert.is_nil(a:getcb())
+  end)
+
   it("needs no variable", function()
     local base <close> = t.base()
     relayed(base, function(left, right)

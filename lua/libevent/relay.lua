@@ -7,7 +7,29 @@
 
 local HIGH, LOW = 256 * 1024, 64 * 1024
 
+local function expect(ok, n, what)
+  if not ok then
+    error(("bad argument #%d to 'relay' (%s)"):format(n, what), 4)
+  end
+end
+
+--- All that could be wrong, before anything changes.
+local function check(a, b, done)
+  for n = 1, 2 do
+    local bev = ({a, b})[n]
+    local ok, message = pcall(function() bev:getcb() end)
+    expect(tostring(bev):find "^libevent.Bufferevent", n,
+           "Bufferevent expected, got " .. type(bev))
+    expect(ok, n, tostring(message):match "%((.*)%)$")
+  end
+  expect(a ~= b, 2, "another Bufferevent expected")
+  expect(a:base() == b:base(), 2, "Bufferevent is of another base")
+  expect(done == nil or type(done) == "function", 3,
+         "function expected, got " .. type(done))
+end
+
 return function(a, b, done)
+  check(a, b, done)
   local open = 2                                      -- directions
   local waiting = {}                                  -- who does not read
 
