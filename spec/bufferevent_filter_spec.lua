@@ -944,6 +944,25 @@ describe("a filter", function()
         end)
       end
 
+      it("what it reads, reads no more, even if it is enabled", function()
+        local base = t.base()
+        local a, b = make(base)
+        local filter = base:filter(a, t.expect(function()
+          return nil, "refused"
+        end))
+        filter:setcb(nil, nil, t.expect()):enable "read"
+        b:setcb(nil, nil, function() end):write "x"
+        turns(base)
+        filter:enable "read"
+        turns(base)
+        b:write(MEGABYTES)
+        turns(base)
+        assert.equal("write", filter:enabled())
+        assert.is_true(#a:input() < 10000)
+        filter:close()
+        b:close()
+      end)
+
       it("what it reads last, tells of that alone", function()
         local base = t.base()
         local a, b = make(base)

@@ -287,11 +287,12 @@ int levL_shutwrite (lev_Bufferevent *b) {
   return b->shutwrite && !b->isshut ? b->flavour->endwrite(b) : 0;
 }
 
-/* What was to be sent is sent, up to the low mark. */
+/* What was to be sent is sent, up to the low mark. A filter on it finds that
+   out itself; while it connects, libevent calls with nothing written. */
 void levL_written (lev_Bufferevent *b) {
   int uv = LEV_UVWRITE;
   if (b->above || b->connecting)
-    return;                   /* libevent's own trigger, nothing is written */
+    return;
   if (b->ending == LEV_OPEN)
     levL_shutwrite(b);
   if (b->write)

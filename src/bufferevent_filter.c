@@ -188,6 +188,8 @@ static void passin (lev_Filter *f) {
   Pass p = {f, &f->in, inputof(below), inputof(b), BEV_EVENT_READING,
             f->in.mode, false};
   size_t before = evbuffer_get_length(p.sink);
+  if (f->in.broken)
+    levL_disable(b, EV_READ); /* or what comes would only pile up */
   if (!isindue(f))
     return;
   f->in.mode = BEV_NORMAL;

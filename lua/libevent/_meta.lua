@@ -1141,8 +1141,9 @@ function Base:bufferevent(fd, options) end
 
 --- Makes two bufferevents joined to each other, without a socket: what one
 --- writes the other reads, once that is enabled. Closing one, or ending its
---- writing with `shutdown`, is "eof" for the other. Writing to one whose
---- partner is closed is "error", EPIPE. An end keeps the other one alive.
+--- writing with `shutdown`, is "eof" for the other; closing hands its output
+--- over, whatever the marks of the other. Writing to one whose partner is
+--- closed is "error", EPIPE. An end keeps the other one alive.
 ---
 --- C: `bufferevent_pair_new`
 ---@return libevent.Bufferevent a
@@ -1159,12 +1160,12 @@ function Base:pair() end
 ---
 --- A filter function is called from the loop, with two Buffers and a mode. It
 --- takes what it can use from `source` and adds what comes of it to `sink`;
---- what it leaves is there again next time, with more. Mode "flush" asks for
---- all that can be passed, "finished" says that nothing comes after it: at the
---- end of the data from below, and after `shutdown` or `close_after_flush`.
---- `nil, message[, errno]` ends the stream: the `event` callback gets "error"
---- with them. So does an error in the function, beside its usual way, as
---- EPROTO.
+--- what it leaves is there again next time, with more. No mark limits that: it
+--- refuses what it finds too long. Mode "flush" asks for all that can be
+--- passed, "finished" says that nothing comes after it: at the end of the data
+--- from below, and after `shutdown` or `close_after_flush`. `nil, message[,
+--- errno]` ends the stream: the `event` callback gets "error" with them. So
+--- does an error in the function, beside its usual way, as EPROTO.
 ---
 --- The `write` callback is called when all has left the one below, too.
 --- Raises for a 17th filter on each other.
@@ -1246,7 +1247,10 @@ function Bufferevent:getfd() end
 
 --- Gives up the descriptor, still open and non-blocking, or the bufferevent
 --- below a filter, with the input that was not read yet; this one is closed.
---- nil without a connection (ENOTCONN), or with output that is not sent
+--- What is below a filter has its own callbacks again, and reads once it is
+--- enabled; what the filter's function has left is in its input.
+--- nil without a connection (ENOTCONN), or with output that is not sent; of a
+--- filter also in its own functions and in the callback of "connected"
 --- (EBUSY).
 ---
 --- C: none
