@@ -1062,6 +1062,21 @@ describe("a filter", function()
         assert.equal("y", unread)
       end)
 
+      it("is not in the functions of those below either", function()
+        local base = t.base()
+        local a, b = make(base)
+        local filter
+        local lower = base:filter(a, t.expect(function(source, sink)
+          assert.same({nil, "a function of the filter runs", EBUSY},
+                      {filter:detach()})
+          sink:add(source)
+        end))
+        filter = base:filter(lower):enable "read"
+        b:write "x"
+        turns(base)
+        assert.equal("x", select(2, filter:detach()))
+      end)
+
       it("from a stack, leaves the others", function()
         local base = t.base()
         local a, b = make(base)
@@ -1451,6 +1466,41 @@ describe("a filter", function()
     filter:write "x"
     turns(base)
     assert.same({{"eof", "reading"}, {"error", "Broken pipe", 32}}, list)
+  end)
+
+  it("gives up in its callbacks what calls it, closed and forgotten", function()
+    local calls = {
+      function(filter, a, b) b:close() filter:write(a and "x") end,
+      function(filter, _, b) b:shutdown() filter:enable "read" end,
+      function(filter) filter:set_timeouts(0.001):enable "read" end,
+      function(filter) filter:trigger_event "error" end,
+      function(filter) filter:trigger "read|write" end,
+    }
+    for _, call in ipairs(calls) do
+      for depth = 1, 3 do
+        local base = t.base()
+        do
+          local a, b = base:pair()
+          local filter = a
+          for _ = 1, depth do filter = base:filter(filter, passon, passon) end
+          local called = false
+          local function act(self)
+            called = true
+            while self and self:underlying() do self = self:detach() end
+            if self then self:close() end
+            self = nil                                      -- luacheck: ignore
+            collectgarbage() collectgarbage()
+            for i = 1, 100 do local _ = ("x"):rep(i * 10) end
+          end
+          b:setcb(nil, nil, function() end)
+          filter:setcb(act, act, act)
+          call(filter, a, b)
+          base:timer(function() assert.is_true(called) end):add(0.01)
+        end
+        t.run(base)
+        base:close()
+      end
+    end
   end)
 
   it("takes over what was triggered for the one below", function()

@@ -256,16 +256,16 @@ void levL_read (lev_Bufferevent *b) {
 
 /* One call of libevent's can be several of the script's, and what it defers
    can come in company: nobody lets go of the bufferevent before the last one
-   of them. */
-static lev_Bufferevent *begin (void *arg) {
-  lev_Bufferevent *b = arg;
+   of them. Closed and forgotten in the first one, it is still there for us:
+   it is on the stack of its base's thread, which this returns. */
+static lua_State *begin (lev_Bufferevent *b) {
+  lua_State *L = b->o.base->L;
+  levL_find(L, &b->o);
   b->busy = true;
-  if (b->flavour->deferred)
-    levL_taketurn(b);
-  return b;
+  return L;
 }
 
-void levL_end (lev_Bufferevent *b) {
+void levL_rested (lev_Bufferevent *b) {
   b->busy = false;
   if (b->o.base)
     levL_rest(&b->o);         /* libevent's own waiting for writing ends, too */
@@ -273,13 +273,26 @@ void levL_end (lev_Bufferevent *b) {
     b->inconnected = false;
 }
 
+static void end (lua_State *L, lev_Bufferevent *b) {
+  levL_rested(b);
+  lua_pop(L, 1);
+}
+
+/* begin for a call of libevent's own, not the last one if it defers them. */
+static lua_State *called (lev_Bufferevent *b) {
+  if (b->flavour->deferred)
+    levL_taketurn(b);
+  return begin(b);
+}
+
 /* A deferred call can come when the script has read it all, and libevent's
    pairs call with nothing at their end. */
 static void onread (struct bufferevent *bev, void *arg) {
-  lev_Bufferevent *b = begin(arg);
+  lev_Bufferevent *b = arg;
+  lua_State *L = called(b);
   if (evbuffer_get_length(bufferevent_get_input(bev)) > 0)
     levL_read(b);
-  levL_end(b);
+  end(L, b);
 }
 
 /* Tells the peer that no more data comes: now, or when all is sent. */
@@ -302,10 +315,11 @@ void levL_written (lev_Bufferevent *b) {
 }
 
 static void onwrite (struct bufferevent *bev, void *arg) {
-  lev_Bufferevent *b = begin(arg);
+  lev_Bufferevent *b = arg;
+  lua_State *L = called(b);
   (void)bev;
   levL_written(b);
-  levL_end(b);
+  end(L, b);
 }
 
 /* [1] bufferevent, [2] lev_Happening. Deferred events can come joined: the
@@ -387,10 +401,11 @@ void levL_happened (lev_Bufferevent *b, short what, int err) {
 
 static void onevent (struct bufferevent *bev, short what, void *arg) {
   int err = EVUTIL_SOCKET_ERROR();
-  lev_Bufferevent *b = begin(arg);
+  lev_Bufferevent *b = arg;
+  lua_State *L = called(b);
   (void)bev;
   levL_happened(b, what, err);
-  levL_end(b);
+  end(L, b);
 }
 
 /* ====} */
@@ -403,9 +418,9 @@ static bool isopen (const lev_Bufferevent *b) {
 
 static void onturn (evutil_socket_t fd, short what, void *arg) {
   lev_Bufferevent *b = arg;
+  lua_State *L = begin(b);
   lev_Trigger t = b->trigger;
   (void)fd; (void)what;
-  b->busy = true;
   memset(&b->trigger, 0, sizeof(t));
   if (b->again)
     levL_taketurn(b);
@@ -418,7 +433,7 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
     levL_written(b);
   if (isopen(b) && t.told.what)
     tell(levL_top(b), t.told);
-  levL_end(b);
+  end(L, b);
 }
 
 /* Makes its event, before levL_taketurn; false without memory. */

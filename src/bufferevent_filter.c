@@ -36,7 +36,7 @@ typedef struct Way {
 typedef struct lev_Filter {
   lev_Bufferevent b;
   Way in, out;
-  bool passing;               /* in one of its functions */
+  bool passing;               /* in one of its functions, or told of it */
   bool written;               /* the script has not heard that it is sent */
 } lev_Filter;
 
@@ -161,12 +161,10 @@ static void pass (Pass *p) {
     ok = levL_protect(&f->b.o, callfilter, p, NULL);
   else
     move(p->sink, p->source);
-  f->passing = false;
-  if (f->b.o.base == NULL)
-    return;
   p->way->broken = p->way->broken || !ok;
-  if (p->way->broken && !p->told)       /* half a stream is none */
+  if (f->b.o.base && p->way->broken && !p->told)    /* half a stream is none */
     levL_happened(&f->b, BEV_EVENT_ERROR | p->direction, EPROTO);
+  f->passing = false;
 }
 
 /* Does the function get what waits below? In other modes it is called without
@@ -335,7 +333,7 @@ static void flushed (lev_Bufferevent *b) {
     levL_drop(&below->o);
   else if (levL_unsent(below) == 0)
     below->flavour->flushed(below);
-  levL_end(below);
+  levL_rested(below);
 }
 
 static void leave (lev_Bufferevent *b) {
@@ -450,14 +448,14 @@ static int lev_base_filter (lua_State *L) {
 
 /* ====} */
 
-/* Why it cannot be detached now; NULL if it can. */
+/* Why it cannot be detached now; NULL if it can. In a function of its stack
+   that would take away what libevent is in the middle of. */
 static const char *undetachable (const lev_Bufferevent *b) {
-  const lev_Bufferevent *below = b;
-  while (below->below)
-    below = below->below;
-  if (((const lev_Filter *)b)->passing)
-    return "a function of the filter runs";
-  if (below->inconnected)
+  const lev_Bufferevent *s = b;
+  for (; s->below; s = s->below)
+    if (((const lev_Filter *)s)->passing)
+      return "a function of the filter runs";
+  if (s->inconnected)
     return "the callback of \"connected\" runs";
   if (evbuffer_get_length(outputof(b)) > 0)
     return "there is unsent output";

@@ -119,7 +119,7 @@ int levL_shutwrite (lev_Bufferevent *b);
 void levL_flush (lev_Bufferevent *b, const struct timeval *stall);
 bool levL_maketurn (lev_Bufferevent *b);
 void levL_taketurn (lev_Bufferevent *b);
-void levL_end (lev_Bufferevent *b);
+void levL_rested (lev_Bufferevent *b);
 void levL_read (lev_Bufferevent *b);
 void levL_written (lev_Bufferevent *b);
 void levL_happened (lev_Bufferevent *b, short what, int err);
