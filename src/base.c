@@ -136,8 +136,11 @@ static struct event_base *newwithconfig (lua_State *L, const Options *o) {
   event_config_set_flag(config, o->flags);
   event_config_set_max_dispatch_interval(config, o->interval, o->callbacks,
                                          o->priority);
+  errno = 0;
   event_base = event_base_new_with_config(config);
   event_config_free(config);
+  if (event_base == NULL && errno == ENOMEM)
+    levL_nomemory(L);
   if (event_base && event_base_priority_init(event_base, o->npriorities) < 0) {
     event_base_free(event_base);
     levL_nomemory(L);

@@ -97,6 +97,7 @@ void levL_park (lev_Bufferevent *b) {
 
 int levL_unpark (lev_Bufferevent *b) {
   short what = b->later;
+  errno = 0;
   b->later = 0;
   if (what && b->flavour->turn)
     levL_taketurn(b);
@@ -647,7 +648,7 @@ static int enable (lev_Bufferevent *b, short what) {
   for (; b; b = b->below) {
     b->later |= what;
     if (b->flavour->ready(b) && levL_unpark(b) < 0)
-      r = errno;
+      r = errno ? errno : ENOMEM;
     pauseatmark(b);
   }
   return r;

@@ -341,7 +341,7 @@ static int lev_bufferevent_setfd (lua_State *L) {
   takefd(L, 1, 2, b, fd);
   b->connecting = false;
   if (fd >= 0 && levL_unpark(b) < 0)
-    err = errno;
+    err = errno ? errno : ENOMEM;
   if (ownold && old >= 0 && old != fd)
     evutil_closesocket(old);
   levL_settle(L, 1, &b->o);

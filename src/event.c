@@ -318,8 +318,9 @@ static int add (lua_State *L, int event, lev_Event *e,
     e->signals = levL_takesignals(e->o.base);
     err = e->signals ? 0 : EBUSY;
   }
+  errno = 0;
   if (err == 0 && event_add(&e->ev, levL_commontime(e->o.base, tv)) < 0) {
-    err = errno;
+    err = errno ? errno : ENOMEM;
     if (!wassignals)
       dropsignals(e);
   }

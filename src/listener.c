@@ -320,6 +320,7 @@ static int lev_base_listener (lua_State *L) {
   event_assign(&l->retry, base->event_base, -1, 0, onretry, l);
   levL_adopt(base, &l->o);
   if (!(o.flags & LEV_OPT_DISABLED)) {
+    errno = 0;
     l->enabled = evconnlistener_enable(l->listener) == 0;
     if (!l->enabled) {
       int err = errno;
@@ -342,6 +343,7 @@ static int lev_listener_enable (lua_State *L) {
   lev_Listener *l = checklistener(L);
   levL_anchor(L, 1, &l->o);
   event_del(&l->retry);
+  errno = 0;
   l->enabled = evconnlistener_enable(l->listener) == 0;
   levL_settle(L, 1, &l->o);
   if (!l->enabled)

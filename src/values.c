@@ -44,8 +44,12 @@ int levL_expected (lua_State *L, int idx, int arg, const char *what) {
                                        what, got));
 }
 
-/* The world's refusal: nil, message, errno; NULL is the system's message. */
+/* The world's refusal: nil, message, errno; NULL is the system's message.
+   libevent leaves errno alone where it is short of memory: 0, if the caller
+   has cleared it before. */
 int levL_refuse (lua_State *L, int err, const char *message) {
+  if (err == 0)
+    err = ENOMEM;
   luaL_pushfail(L);
   lua_pushstring(L, message ? message : evutil_socket_error_to_string(err));
   lua_pushinteger(L, err);

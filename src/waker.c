@@ -216,8 +216,9 @@ static int start (lev_Waker *w, struct event_base *event_base) {
     return err;
   event_assign(&w->ev, event_base, w->shared->fds[0], EV_READ | EV_PERSIST,
                onwake, w);
+  errno = 0;
   if (event_add(&w->ev, NULL) < 0) {
-    err = errno;
+    err = errno ? errno : ENOMEM;
     lualibevent_dropwaker(w->shared);
   }
   return err;
