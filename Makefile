@@ -48,7 +48,7 @@ TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
   LUA=$(LUA)
 # What the specs and the benchmarks run beside Lua.
 TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/threads $(BUILD)/pipes \
-  $(BUILD)/standin/posix.so
+  $(BUILD)/torture $(BUILD)/standin/posix.so
 SPECS = spec
 
 .PHONY: all run test valgrind soak lint install uninstall clean env
@@ -103,8 +103,8 @@ $(BUILD)/standin/posix.so: spec/c/posix.c
 	$(CC) $(CFLAGS_ALL) -fvisibility=default $(SHARED) -o $@ $<
 
 # Host programs: Lua and the objects of the module linked in.
-$(BUILD)/host $(BUILD)/threads: $(BUILD)/%: spec/c/%.c src/lualibevent.h \
-  $(OBJECTS)
+$(BUILD)/host $(BUILD)/threads $(BUILD)/torture: $(BUILD)/%: spec/c/%.c \
+  src/lualibevent.h $(OBJECTS)
 	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(EVENT_LIBS) $(LUA_LIBS) \
 	  -lpthread -ldl -lm
 
