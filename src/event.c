@@ -320,7 +320,7 @@ static int add (lua_State *L, int event, lev_Event *e,
   }
   errno = 0;
   if (err == 0 && event_add(&e->ev, levL_commontime(e->o.base, tv)) < 0) {
-    err = errno ? errno : ENOMEM;
+    err = errno ? errno : EOVERFLOW;   /* libevent's own count is at its end */
     if (!wassignals)
       dropsignals(e);
   }
@@ -329,9 +329,12 @@ static int add (lua_State *L, int event, lev_Event *e,
 }
 
 static int refuseadd (lua_State *L, const lev_Event *e, int err) {
-  bool taken = (err == EBUSY && (e->ev.ev_events & EV_SIGNAL));
-  return levL_refuse(L, err, taken ? "another base has the process's signals"
-                                   : NULL);
+  const char *message = NULL;
+  if (err == EBUSY && (e->ev.ev_events & EV_SIGNAL))
+    message = "another base has the process's signals";
+  else if (err == EOVERFLOW && (e->ev.ev_events & IO))
+    message = "too many events on one descriptor";
+  return levL_refuse(L, err, message);
 }
 
 /* event:add([seconds]) -> event | nil, message, errno */

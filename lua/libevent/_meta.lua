@@ -681,8 +681,9 @@ function Base:once(fd, what, cb, seconds) end
 --- it gets the new timeout; without one it keeps what it had. A timeout of a
 --- "persist" event begins anew after each callback, that of a signal does not.
 ---
---- nil for a file on disk, which epoll cannot watch (EPERM), and for a signal
---- while another base has signals (EBUSY).
+--- nil for a file on disk, which epoll cannot watch (EPERM), for a signal while
+--- another base has signals (EBUSY), and for the 65536th event that waits for
+--- the same of one descriptor (EOVERFLOW).
 --- Raises for a timer without seconds.
 ---
 --- C: `event_add`

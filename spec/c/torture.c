@@ -43,6 +43,7 @@ static int fails (void) {
   if (failing == 0 || ++count != failing)
     return 0;
   failed = 1;
+  errno = ENOMEM;
   return 1;
 }
 
