@@ -108,6 +108,55 @@ describe("A loop", function()
     assert.is_false(base:got_break())
   end)
 
+  for name, make in pairs {
+    ["an enabled listener"] = function(base)
+      base:listener("127.0.0.1:0", print)
+    end,
+    ["a signal"] = function(base) base:signal("USR1", print):add() end,
+    ["a time that is far"] = function(base) base:timer(print):add(1000) end,
+    ["a bufferevent that reads"] = function(base, keep)
+      local a, b = libevent.socketpair()
+      keep[1] = base:bufferevent(b)
+      base:bufferevent(a):enable "read"
+    end,
+    ["a bufferevent with output"] = function(base, keep)
+      local a, b = libevent.socketpair()
+      keep[1] = base:bufferevent(b)
+      base:bufferevent(a):write(("x"):rep(1 << 22))
+    end,
+  } do
+    it("is kept by " .. name, function()
+      local base, keep = t.base(), {}
+      make(base, keep)
+      for _ = 1, 3 do assert.is_true(base:loop "nonblock") end
+      base:close()
+    end)
+  end
+
+  it("is kept by loopexit after a time, but no later loop", function()
+    local base = t.base()
+    base:loopexit(1000)
+    assert.is_true(base:loop "nonblock")
+    assert.is_false(base:loop "nonblock")
+  end)
+
+  it("is not kept by what has nothing to wait for", function()
+    local base = t.base()
+    local a, b = libevent.socketpair()
+    local kept = {
+      base:timer(print), base:user(print), base:signal("USR1", print),
+      base:event(a, "read|persist", print),
+      base:listener("127.0.0.1:0", print):disable(),
+      base:bufferevent(b),                    -- it could write
+      base:bufferevent():enable "read":write "data",
+      base:rate_limit_group {read = 1},
+    }
+    assert.is_false(base:dispatch())
+    assert.equal(8, #kept)
+    base:close()
+    libevent.closesocket(a)
+  end)
+
   it("goes round once, or only looks", function()
     local base = t.base()
     local timer = base:timer(t.expect(nil, 2), "persist"):add(0.01)
@@ -190,6 +239,37 @@ describe("A loop", function()
                 order)
   end)
 
+  it("looks for new events after so many callbacks, or such a time",
+  function()
+    for wanted, options in pairs {
+      ["other other other urgent"] = {},
+      ["other urgent other other"] = {max_callbacks = 1, min_priority = 1},
+      ["other other urgent other"] = {max_callbacks = 2},
+      ["other urgent other other "] = {max_interval = 0.001},
+      ["other other other urgent "] = {max_interval = 0.001, min_priority = 2},
+    } do
+      options.priorities = 3
+      local base = t.base(options)
+      local a, b = libevent.socketpair()
+      local order = {}
+      base:event(a, "read", t.expect(function()
+        order[#order + 1] = "urgent"
+      end)):priority_set(0):add()
+      for _ = 1, 3 do
+        base:user(t.expect(function()
+          order[#order + 1] = "other"
+          libevent.buffer("x"):write(b)
+          local late = os.clock() + 0.005
+          while os.clock() < late do end
+        end)):priority_set(1):active()
+      end
+      t.run(base)
+      assert.equal(wanted:match "^(.-) ?$", table.concat(order, " "))
+      libevent.closesocket(a)
+      libevent.closesocket(b)
+    end
+  end)
+
   it("serves all others beside an event that makes itself active", function()
     local base = t.base()
     local n = 0
@@ -259,6 +339,72 @@ describe("A base", function()
   before_each(t.start)
   after_each(t.finish)
 
+  it("counts those that are due", function()
+    local base = t.base()
+    for i = 1, 3 do
+      base:user(t.expect(function()
+        assert.equal(3 - i, base:num_events "active")
+      end)):active()
+    end
+    assert.equal(3, base:num_events "active")
+    t.run(base)
+    assert.equal(0, base:num_events "active")
+    assert.equal(3, base:max_events("active", true))
+    assert.equal(0, base:max_events "active")
+  end)
+
+  it("hears of many descriptors at once", function()
+    local base = t.base()
+    local ends, heard = {}, 0
+    for i = 1, 70 do
+      local a, b = libevent.socketpair()
+      ends[2 * i - 1], ends[2 * i] = a, b
+      base:event(a, "read", t.expect(function(event)
+        assert.equal(a, event:fd())
+        heard = heard + 1
+      end)):add()
+      libevent.buffer("x"):write(b)
+    end
+    base:loop "once"
+    for _ = 1, 2 do
+      if heard < 70 then base:loop "once" end     -- epoll begins with 32
+    end
+    assert.equal(70, heard)
+    for _, fd in ipairs(ends) do libevent.closesocket(fd) end
+  end)
+
+  for name, flags in pairs {
+    without = "", with = "epoll_use_changelist",
+  } do
+    it("takes a descriptor and its duplicate for two, " .. name
+       .. " a changelist", function()
+      local unistd = require "posix.unistd"
+      local base = t.base {flags = flags}
+      local a, b = libevent.socketpair()
+      local dup = assert(unistd.dup(a))
+      local heard = {}
+      local function watch(fd)
+        heard[fd] = 0
+        return base:event(fd, "read|write|persist", function(event, what)
+          if what:find "read" then heard[event:fd()] = heard[event:fd()] + 1 end
+        end):add()
+      end
+      local one, two = watch(a), watch(dup)
+      libevent.buffer("x"):write(b)
+      t.turns(base, 2)
+      assert.same({[a] = 2, [dup] = 2}, heard)
+      one:del()
+      t.turns(base, 2)
+      assert.same({[a] = 2, [dup] = 4}, heard)
+      libevent.closesocket(a)
+      t.turns(base, 2)
+      assert.same({[a] = 2, [dup] = 6}, heard)
+      two:close()
+      libevent.closesocket(dup)
+      libevent.closesocket(b)
+    end)
+  end
+
   it("counts its events", function()
     local base = t.base()
     assert.equal(0, base:num_events())
@@ -294,6 +440,17 @@ describe("A base", function()
       while os.clock() < late do end
       local passed = base:gettime_monotonic() - before
       assert.is_true(passed > 0.01 and passed < 5, passed)
+    end)):add(0)
+    base:dispatch()
+  end)
+
+  it("tells the time of each moment with no_cache_time", function()
+    local base = t.base {flags = "no_cache_time"}
+    base:timer(t.expect(function()
+      local before = base:gettimeofday_cached()
+      local late = os.clock() + 0.01
+      while os.clock() < late do end
+      assert.is_true(base:gettimeofday_cached() - before > 0.005)
     end)):add(0)
     base:dispatch()
   end)
@@ -585,11 +742,12 @@ describe("After a fork", function()
       local fork = require "posix.unistd".fork
       local base = libevent.base()
       local server, client
+      local who = "parent"
       local listener = base:listener("127.0.0.1:0", function(_, conn)
         server = conn
-        conn:setcb(function(c) io.write(c:read()) base:loopexit() end)
+        conn:setcb(function(c) io.write(who, c:read()) base:loopexit() end)
         conn:enable "read"
-        client:write "heard\n"
+        client:write " hears\n"
       end)
       client = base:bufferevent()
       client:setcb(nil, nil, function() end)
@@ -597,6 +755,10 @@ describe("After a fork", function()
       base:loop "once"
       local signal = base:signal("USR1", print):add()
       if fork() == 0 then
+        who = "child"
+        local function leave()      -- what the parent is to read and accept
+          for _, o in pairs {listener, client, server} do o:close() end
+        end
         %s
       end
       os.execute "sleep 0.05"
@@ -611,7 +773,7 @@ describe("After a fork", function()
                          collectgarbage() os.exit(true, false)]],
     ["exits and closes the state"] = "os.exit(true, true)",
     ["deletes one event"] = "client:close() os.exit(true, false)",
-    ["hears of signals on another base"] = [[signal:close()
+    ["hears of signals on another base"] = [[leave() signal:close()
       local other = libevent.base()
       other:signal("USR2", function() other:loopexit() end):add()
       other:timer(function()
@@ -621,14 +783,14 @@ describe("After a fork", function()
       other:loopexit(2)
       other:dispatch()
       os.exit(true, true)]],
-    ["runs a base made its own"] = [[base:reinit()
+    ["runs a base made its own"] = [[base:reinit() leave()
       base:timer(function() base:loopexit() end):add(0)
       base:dispatch() os.exit(true, true)]],
   } do
     it("a child that " .. name .. " does not touch the parent's loop",
     function()
       local text, status = forked(child)
-      assert.equal("heard\n", text)
+      assert.equal("parent hears\n", text)
       assert.equal(0, status)
     end)
   end

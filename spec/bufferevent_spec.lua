@@ -83,6 +83,23 @@ describe("a bufferevent", function()
       client:close()
     end)
 
+    it("hears of the end when the script has taken enough", function()
+      local base = t.base()
+      local server, client = pair(base)
+      local told
+      server:setcb(nil, nil, t.expect(function(s, what)
+        assert.equal("eof", what)
+        assert.equal(0, #s:input())
+        told = true
+      end)):setwatermark("read", 0, 100):enable "read"
+      client:write(("x"):rep(100)):close_after_flush()
+      runfor(base, 0.01)
+      assert.is_nil(told)
+      assert.equal(100, #server:read())
+      t.run(base)
+      server:close()
+    end)
+
     it("stays disabled if it is disabled there", function()
       local base = t.base()
       local server, client = pair(base)
@@ -492,6 +509,21 @@ describe("a bufferevent", function()
       server:write(MEGABYTES)
       t.run(base)
       assert.is_true(MEGABYTES == got.data)
+    end)
+
+    it("calls the write callback once more at most when writing is enabled",
+    function()
+      local base = t.base()
+      local server, client = pair(base)
+      local calls = 0
+      server:setcb(nil, function() calls = calls + 1 end)
+      runfor(base, 0.01)
+      assert.equal(0, calls)
+      server:enable "write"
+      runfor(base, 0.01)
+      assert.is_true(calls <= 1)
+      client:close()
+      server:close()
     end)
 
     it("needs no callback to read", function()
@@ -910,6 +942,23 @@ describe("a bufferevent", function()
       for _ = 1, 8 do runfor(base, 0.01 * t.slow) end
     end)
 
+    it("lets no time pass while there is nothing to wait for", function()
+      local base = t.base()
+      local server, client = pair(base)
+      client:setcb(nil, nil, t.never()):set_timeouts(0.005, 0.005)
+      runfor(base, 0.02)                      -- neither reads nor has output
+      client:disable "write":write "waits"
+      runfor(base, 0.02)
+      client:enable "write"
+      t.run(base)
+      assert.equal(0, #client:output())
+      local list, event = events()
+      client:setcb(nil, nil, event):enable "read"
+      t.run(base)
+      assert.same({{"timeout", "reading"}}, list)
+      server:close()
+    end)
+
     it("refuses times that are none", function()
       local bev = t.base():bufferevent()
       for _, time in ipairs {-1, 0 / 0, math.huge, 2 ^ 40, "1", {}} do
@@ -1120,6 +1169,31 @@ describe("a bufferevent", function()
       t.run(base)
       assert.equal("", one.data)
       assert.equal("to the new", two.data)
+    end)
+
+    it("guards its buffers whatever descriptor it gets", function()
+      local base = t.base()
+      local bev, sock = withsocket(base)
+      local function guarded(b)
+        assert.error_matches(function() b:input():add "x" end,
+          "the end of an input is frozen")
+        assert.error_matches(function() b:output():remove() end,
+          "the start of an output is frozen")
+      end
+      guarded(bev)
+      guarded(bev:setfd())
+      guarded(bev:setfd(sock))
+      local listener = assert(base:listener("127.0.0.1:0", t.expect()))
+      local client = base:bufferevent()
+      guarded(client:connect(listener:sockname()))
+      client:setcb(nil, nil, t.expect(function(c, what)
+        assert.equal("connected", what)
+        guarded(c)
+        listener:close()
+      end))
+      t.run(base)
+      bev:close()
+      sock:close()
     end)
 
     it("gives up an owned one and an object's in its own way", function()

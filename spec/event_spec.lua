@@ -110,6 +110,78 @@ describe("an event on a descriptor", function()
     t.run(base)
   end)
 
+  for how, finish_ in pairs {
+    closed = function(client) client:close() end,
+    ["shut down"] = function(client) client:shutdown "send" end,
+  } do
+    for words, calls in pairs {
+      ["closed"] = 1, ["closed|et"] = 1, ["closed|persist|et"] = 1,
+      ["closed|persist"] = 3, ["read|write|closed|persist"] = 3,
+    } do
+      it(("is told as '%s' that the peer has %s"):format(words, how),
+      function()
+        local client, server = sockets()
+        local closed = 0
+        base:event(server, words, function(_, what)
+          if what:find "closed" then closed = closed + 1 end
+        end):add()
+        t.turns(base, 2)
+        assert.equal(0, closed)
+        finish_(client)
+        t.turns(base, 3)
+        assert.equal(calls, closed)
+      end)
+    end
+  end
+
+  it("fires with closed beside a bufferevent on its descriptor", function()
+    local client, server = sockets()
+    local got = ""
+    local bev = base:bufferevent(server)
+    bev:setcb(function(b) got = got .. b:read() end, nil, t.expect())
+    bev:enable "read"
+    local event = base:event(server, "closed", t.expect(function(_, what)
+      assert.equal("closed", what)
+    end)):add()
+    client:send "data"
+    t.runfor(base, 0.01)
+    assert.equal("data", got)
+    assert.equal("closed", event:pending())
+    client:close()
+    t.run(base)
+  end)
+
+  it("hears of a reset as of something to read, or to write", function()
+    for _, word in ipairs {"read", "write"} do
+      local client, server = sockets()
+      local event = base:event(server, word .. "|persist|et", t.expect(
+        function(_, what) assert.equal(word, what) end,
+        word == "write" and 2 or 1)):add()
+      t.turns(base, 2)
+      client:setoption("linger", {on = true, timeout = 0})
+      client:close()
+      t.turns(base, 3)
+      event:close()
+    end
+  end)
+
+  it("with et fires beside another one with et", function()
+    local client, server = sockets()
+    local log = {}
+    for i = 1, 2 do
+      base:event(server, "read|persist|et", t.expect(function()
+        log[#log + 1] = i
+      end, 2)):add()
+    end
+    for _, data in ipairs {"first", "second"} do
+      client:send(data)
+      t.turns(base, 3)
+    end
+    table.sort(log)
+    assert.same({1, 1, 2, 2}, log)
+    base:close()
+  end)
+
   it("fires for a timeout if nothing else comes first", function()
     local _, server = sockets()
     base:event(server, "read", t.expect(function(_, what)
@@ -171,6 +243,77 @@ describe("an event on a descriptor", function()
     client:close()
     assert.same({nil, "Bad file descriptor", 9}, {event:add()})
     assert.is_nil(event:pending())
+  end)
+
+  it("closed before its descriptor leaves the number to the next one",
+  function()
+    local client, server = sockets()
+    local fd = server:getfd()
+    base:event(server, "read|persist", t.never()):add():close()
+    server:close()
+    local other
+    repeat
+      local c, s = sockets()
+      other = c:getfd() == fd and {c, s} or s:getfd() == fd and {s, c}
+    until other
+    base:event(other[1], "read", t.expect(function(e)
+      assert.equal(fd, e:fd())
+    end)):add()
+    other[2]:send "x"
+    t.run(base)
+    client:close()
+  end)
+
+  -- What poll and select say of one that is not open they cannot keep back.
+  it("whose descriptor was closed behind its back holds up no others",
+  function()
+    local output, status = t.lua [[
+      local libevent = require "libevent"
+      for _, method in ipairs {"epoll", "poll", "select"} do
+        local base = libevent.base {method = method}
+        local a, b = libevent.socketpair()
+        local c, d = libevent.socketpair()
+        local n = 0
+        local event = base:event(a, "read", function() n = n + 1 end):add()
+        base:event(c, "read", function() base:loopexit() end):add()
+        libevent.closesocket(a)
+        libevent.buffer("x"):write(d)
+        local stopped, _, errno = base:dispatch()
+        io.stdout:write(method, " ", tostring(stopped), " ",
+                        tostring(errno), " ", n, "\n")
+        event:close()
+        print(base:loop "nonblock")
+        base:close()
+        for _, fd in ipairs {b, c, d} do libevent.closesocket(fd) end
+      end
+    ]]
+    assert.equal("epoll true nil 0\nfalse\npoll true nil 1\nfalse\n"
+                 .. "select nil 9 0\ntrue\n",
+                 (output:gsub("%[warn%][^\n]*\n", "")))
+    assert.equal(0, status)
+  end)
+
+  it("is one of up to 65535 on a descriptor", function()
+    local output, status = t.lua [[
+      local libevent = require "libevent"
+      local base = libevent.base()
+      local fd = libevent.socketpair()
+      local events = {}
+      for i = 1, 65536 do
+        events[i] = base:event(fd, "read", print)
+        local added, message, errno = events[i]:add()
+        if not added then print(i, message, errno, events[i]:pending()) end
+      end
+      events[1]:close()
+      print(events[65536]:add() == events[65536])
+      base:event(fd, "write", function() print "still told" end):add()
+      base:loop "once"
+      base:close()
+    ]]
+    assert.equal("65536\ttoo many events on one descriptor\t75\tnil\n"
+                 .. "true\nstill told\n",
+                 (output:gsub("%[warn%][^\n]*\n", "")))
+    assert.equal(0, status)
   end)
 
   it("shares its descriptor with others", function()
@@ -279,6 +422,22 @@ describe("a timer", function()
     t.turns(base, 2)
   end)
 
+  it("is exact with precise_timer", function()
+    local precise = t.base {flags = "precise_timer"}
+    local least = math.huge
+    for i = 1, 10 do
+      local due = 0.003 * i
+      local since = socket.gettime()
+      precise:timer(t.expect(function()
+        local late = socket.gettime() - since - due
+        assert.is_true(late > -0.0005, late)
+        least = math.min(least, late)
+      end)):add(due)
+    end
+    precise:dispatch()
+    assert.is_true(least < 0.001 * t.slow, least)
+  end)
+
   it("can be deleted by the one that fires before it", function()
     local second = base:timer(t.never())
     base:timer(t.expect(function() second:del() end)):add(0)
@@ -313,6 +472,34 @@ describe("a persistent timer", function()
       if n == 3 then e:close() end
     end, 3), "persist"):add(0.02)
     t.run(base)
+  end)
+
+  it("leaves out the times that it missed", function()
+    local n = 0
+    base:timer(t.expect(function(e)
+      n = n + 1
+      if n == 1 then compute(0.055) end
+      local _, left = e:pending()
+      assert.is_true(left <= 0.02)
+      if n == 3 then e:close() end
+    end, 3), "persist"):add(0.02)
+    local since = socket.gettime()
+    base:dispatch()
+    assert.is_true(socket.gettime() - since > 0.075)
+  end)
+
+  it("goes on with its times when it is made active in between", function()
+    local whats = {}
+    local since = socket.gettime()
+    local timer
+    timer = base:timer(function(e, what)
+      whats[#whats + 1] = what
+      if #whats == 3 then e:close() end
+    end, "persist"):add(0.02)
+    base:timer(t.expect(function() timer:active "read" end)):add(0.005)
+    base:dispatch()
+    assert.same({"read", "timeout", "timeout"}, whats)
+    assert.is_true(socket.gettime() - since > 0.035)
   end)
 
   it("fires each turn with an interval of 0", function()
@@ -417,6 +604,36 @@ describe("a signal", function()
     base:signal("USR1", t.expect(function(e) e:close() end)):add()
     for _ = 1, 3 do kill "USR1" end
     t.run(base)
+  end)
+
+  it("that comes during its own callback is heard after it", function()
+    local n, running = 0, false
+    base:signal("USR1", t.expect(function(e)
+      assert.is_false(running)
+      running = true
+      n = n + 1
+      if n < 3 then kill "USR1" else e:close() end
+      running = false
+    end, 3)):add()
+    kill "USR1"
+    t.run(base)
+  end)
+
+  it("is not lost among many others", function()
+    local heard = {USR1 = 0, USR2 = 0}
+    local events = {}
+    for name in pairs(heard) do
+      events[name] = base:signal(name, function()
+        heard[name] = heard[name] + 1
+      end):add()
+    end
+    local pid = io.open "/proc/self/stat":read "n"
+    os.execute(("for i in 1 2 3 4 5 6 7 8 9; do for j in 1 2 3 4 5 6 7 8 9; "
+      .. "do kill -USR1 %d; done; done; kill -USR2 %d"):format(pid, pid))
+    t.turns(base, 3)
+    assert.equal(1, heard.USR2)
+    assert.is_true(heard.USR1 > 0 and heard.USR1 <= 81)
+    for _, event in pairs(events) do event:close() end
   end)
 
   it("is heard by all that listen to it, and by them alone", function()
@@ -527,6 +744,40 @@ describe("an event of the script", function()
     end)):add(0.001)
     t.run(base)
     refused("seconds expected", function() base:user(nop):add() end)
+  end)
+
+  it("fires in the order in which it and others were made active", function()
+    local order = {}
+    local users = {}
+    for i = 1, 5 do
+      users[i] = base:user(t.expect(function() order[#order + 1] = i end))
+    end
+    for _, i in ipairs {3, 1, 5, 2, 4, 1} do users[i]:active() end
+    t.run(base)
+    assert.same({3, 1, 5, 2, 4}, order)
+  end)
+
+  it("may change in its callback what else is due", function()
+    local due = {}
+    base:user(t.expect(function()
+      due.deleted:del()
+      due.closed:close()
+      due.changed:set_callback(t.expect())
+      due.again:active "read"
+      assert.same({nil, "the event is active", 16},
+                  {due.kept:priority_set(0)})
+      due.dropped = nil
+      collectgarbage() collectgarbage()
+    end)):active()
+    for name, f in pairs {
+      deleted = t.never(), closed = t.never(), changed = t.never(),
+      kept = t.expect(), dropped = t.expect(),
+      again = t.expect(function(_, what) assert.equal("read", what) end),
+    } do
+      due[name] = base:user(f):active()
+    end
+    t.run(base)
+    refused("unknown word 'persist'", due.kept.active, due.kept, "persist")
   end)
 
   it("can be made active from another callback, and from its own", function()

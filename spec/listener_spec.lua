@@ -114,6 +114,20 @@ describe("a listener", function()
       sock:close()
     end)
 
+    it("does not block, and leaves its socket to no other program", function()
+      local base = t.base()
+      local sock = socket.tcp4()
+      assert(sock:bind("127.0.0.1", 0))
+      for _, address in ipairs {"127.0.0.1:0", "unix:@" .. path(), sock} do
+        local listener = assert(base:listener(address, t.never()))
+        local flags = flagsof(listener:fd())
+        assert.not_equal(0, flags & O_NONBLOCK)
+        if address ~= sock then assert.not_equal(0, flags & O_CLOEXEC) end
+        listener:close()
+      end
+      sock:close()
+    end)
+
     it("closes a connection that the script drops", function()
       local base = t.base()
       local listener = assert(base:listener("127.0.0.1:0",
@@ -569,6 +583,21 @@ describe("a listener", function()
       shortage()
       print(listener:enabled())
     ]]
+
+    it("warns once, if nobody is to be told", function()
+      local silent = code:gsub("listener:set_error_cb%b()", "")
+      local output, status = t.lua('warn "@on"\n' .. silent)
+      local warnings
+      output, warnings = output:gsub("Lua warning: [^\n]*\n", function(line)
+        assert.truthy(line:find "Too many open files", line)
+        return ""
+      end)
+      assert.equal(2, warnings, output)           -- there are two shortages
+      assert.truthy(output:find "accepted 2\ttold 0\ntrue\n$", output)
+      assert.equal(0, status)
+      output = t.lua(silent)
+      assert.is_nil(output:find "arning", output)
+    end)
 
     it("pauses, says so once and comes back", function()
       local output, status = t.lua(code)

@@ -53,6 +53,10 @@ static int Pclose (lua_State *L) {
   return result(L, close(integer(L, 1)));
 }
 
+static int Pdup (lua_State *L) {
+  return result(L, dup(integer(L, 1)));
+}
+
 static int Pexit (lua_State *L) {
   _exit(integer(L, 1));
 }
@@ -151,7 +155,7 @@ int luaopen_posix_unistd (lua_State *L);
 int luaopen_posix_unistd (lua_State *L) {
   static const luaL_Reg functions[] = {
     {"fork", Pfork}, {"getpid", Pgetpid}, {"close", Pclose},
-    {"_exit", Pexit}, {NULL, NULL}
+    {"dup", Pdup}, {"_exit", Pexit}, {NULL, NULL}
   };
   luaL_newlib(L, functions);
   return 1;
