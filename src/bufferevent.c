@@ -45,8 +45,8 @@ lev_Bufferevent *levL_top (lev_Bufferevent *b) {
 /* May one of those that stand on 'b' be called? A full one by any drain. */
 static bool stackactive (const lev_Bufferevent *b) {
   for (; b; b = b->above)
-    if (b->busy || b->full || (b->turn && event_pending(b->turn, EV_TIMEOUT, NULL))
-        || b->flavour->active(b))
+    if (b->busy || b->full || b->flavour->active(b)
+        || (b->turn && event_pending(b->turn, EV_TIMEOUT, NULL)))
       return true;
   return false;
 }
