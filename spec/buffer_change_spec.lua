@@ -9,11 +9,7 @@ local base
 local function start() t.start() base = t.base() end
 local function finish() base = nil t.finish() end
 
-local function refused(message, f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(message, err, 1, true)
-end
+local raises = t.raises
 
 --- Counts of all calls so far: "added/deleted" each.
 local function told(b)
@@ -208,7 +204,7 @@ describe("Callbacks of a buffer", function()
     t.turns(base)
     b:remove_cb(f):add "z"
     t.turns(base)
-    refused("not a callback of this buffer", b.remove_cb, b, f)
+    raises("not a callback of this buffer", b.remove_cb, b, f)
   end)
 
   it("may be anything that can be called", function()
@@ -218,17 +214,17 @@ describe("Callbacks of a buffer", function()
     b:remove_cb(f):add "y"
     t.turns(base)
     for _, value in ipairs {1, "x", {}, true} do
-      refused("function expected", b.add_cb, b, value, base)
+      raises("function expected", b.add_cb, b, value, base)
     end
-    refused("function expected", b.add_cb, b)
+    raises("function expected", b.add_cb, b)
   end)
 
   it("may be removed before they are called", function()
     local b, f = buffer(), t.never()
     b:add_cb(f, base):add "x"
     assert.equal(b, b:remove_cb(f))
-    refused("not a callback of this buffer", b.remove_cb, b, f)
-    refused("not a callback of this buffer", b.remove_cb, b, nil)
+    raises("not a callback of this buffer", b.remove_cb, b, f)
+    raises("not a callback of this buffer", b.remove_cb, b, nil)
     t.turns(base, 2)
     assert.equal(0, base:num_events "active")
   end)
@@ -339,10 +335,10 @@ describe("Callbacks of a buffer", function()
     base:set_error_cb()
     b:add "y"
     warn "@off"
-    refused("oh no", base.dispatch, base)
+    raises("oh no", base.dispatch, base)
     assert.equal("ab", table.concat(list, "", 5))
     b:add "z"
-    refused("oh no", base.dispatch, base)
+    raises("oh no", base.dispatch, base)
   end)
 
   it("wait for the next loop if this one is to break", function()
@@ -362,7 +358,7 @@ describe("Callbacks of a buffer", function()
 
   it("cannot yield", function()
     local b = buffer():add_cb(function() coroutine.yield() end, base):add "x"
-    refused("cannot yield", base.dispatch, base)
+    raises("cannot yield", base.dispatch, base)
     assert.equal(1, #b)
   end)
 
@@ -451,8 +447,8 @@ describe("Nothing is told any more", function()
     b:close()
     t.turns(base, 2)
     assert.equal(0, base:num_events "active")
-    refused("Buffer is closed", b.add_cb, b, print, base)
-    refused("Buffer is closed", b.remove_cb, b, print)
+    raises("Buffer is closed", b.add_cb, b, print, base)
+    raises("Buffer is closed", b.remove_cb, b, print)
   end)
 
   it("of a buffer that is collected", function()
@@ -478,8 +474,8 @@ describe("Nothing is told any more", function()
     output:add_cb(never):add "y"
     bev:close()
     t.turns(base, 3)
-    refused("Bufferevent is closed", input.add_cb, input, print)
-    refused("Bufferevent is closed", output.remove_cb, output, never)
+    raises("Bufferevent is closed", input.add_cb, input, print)
+    raises("Bufferevent is closed", output.remove_cb, output, never)
   end)
 
   it("on a base that is closed, but on another one", function()
@@ -487,9 +483,9 @@ describe("Nothing is told any more", function()
     local never = t.never()
     b:add_cb(never, old):add "x"
     old:close()
-    refused("not a callback of this buffer", b.remove_cb, b, never)
-    refused("libevent.Base expected, got nil", b.add_cb, b, print)
-    refused("Base is closed", b.add_cb, b, print, old)
+    raises("not a callback of this buffer", b.remove_cb, b, never)
+    raises("libevent.Base expected, got nil", b.add_cb, b, print)
+    raises("Base is closed", b.add_cb, b, print, old)
     b:add_cb(t.expect(function(_, added) assert.equal(1, added) end), base)
     b:add "y"
     t.turns(base)
@@ -502,11 +498,11 @@ describe("The base of a buffer's callbacks", function()
 
   it("is given with the first of them", function()
     local b = buffer()
-    refused("libevent.Base expected, got nil", b.add_cb, b, print)
-    refused("libevent.Base expected", b.add_cb, b, print, "base")
+    raises("libevent.Base expected, got nil", b.add_cb, b, print)
+    raises("libevent.Base expected", b.add_cb, b, print, "base")
     b:add_cb(t.expect(), base)
     b:add_cb(t.expect()):add "x"
-    refused("the buffer's callbacks run on another base", b.add_cb, b, print,
+    raises("the buffer's callbacks run on another base", b.add_cb, b, print,
             t.base())
     t.turns(base)
   end)
@@ -522,7 +518,7 @@ describe("The base of a buffer's callbacks", function()
   it("is the bufferevent's own", function()
     local bev = base:bufferevent()
     local input = bev:input()
-    refused("the buffer's callbacks run on another base", input.add_cb, input,
+    raises("the buffer's callbacks run on another base", input.add_cb, input,
             print, t.base())
     input:add_cb(t.expect()):add_cb(t.expect(), base):prepend "x"
     t.turns(base)

@@ -18,14 +18,6 @@ local function kept()
   return math.floor(collectgarbage "count" / 1024 - before + 0.5)
 end
 
---- Kilobytes of this process, "VmRSS" or "VmSize".
-local function memory(what)
-  local file = io.open "/proc/self/status"
-  local n = tonumber(file:read "a":match(what .. ":%s*(%d+)"))
-  file:close()
-  return n
-end
-
 local function start()
   t.start()
   collectgarbage() collectgarbage()
@@ -53,9 +45,9 @@ describe("A large string in a buffer", function()
   it("is the script's own, not a copy", function()
     local function hundred(s)
       local buffers = {}
-      local size = memory "VmRSS"
+      local size = t.memory "VmRSS"
       for i = 1, 100 do buffers[i] = buffer(s):add(s):prepend(s) end
-      assert.is_true(memory "VmRSS" - size < 30 * 1024)
+      assert.is_true(t.memory "VmRSS" - size < 30 * 1024)
       assert.is_true(tostring(buffers[100]) == s .. s .. s)
       return buffers
     end
@@ -67,9 +59,9 @@ describe("A large string in a buffer", function()
 
   it("makes what follows it no larger than it is", function()
     local b = buffer(("x"):rep(64 * MEGA))
-    local size = memory "VmSize"
+    local size = t.memory "VmSize"
     b:add "\r\n"
-    assert.is_true(memory "VmSize" - size < 16 * 1024)
+    assert.is_true(t.memory "VmSize" - size < 16 * 1024)
     assert.equal("x\r\n", b:copyout(3, 64 * MEGA))
     b:close()
   end)

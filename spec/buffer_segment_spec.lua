@@ -41,11 +41,7 @@ local function sparse(size, last)
   return f
 end
 
-local function refused(message, f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(message, err, 1, true)
-end
+local raises = t.raises
 
 --- All that arrives at the other end of a socket to whose output 'fill' adds.
 local function sent(base, fill)
@@ -63,14 +59,6 @@ local function sent(base, fill)
   end))
   t.run(base, 20)
   return tostring(got)
-end
-
---- Kilobytes of this process, "VmSize" for one.
-local function memory(what)
-  local status = io.open "/proc/self/status"
-  local n = tonumber(status:read "a":match(what .. ":%s*(%d+)"))
-  status:close()
-  return n
 end
 
 --- Both ways in which a file comes into a buffer.
@@ -210,11 +198,11 @@ for name, add in pairs(ways) do
     it("is not read into memory, and what follows it is small", function()
       local base = t.base()
       local bev = base:bufferevent()
-      local size = memory "VmSize"
+      local size = t.memory "VmSize"
       add(bev:output(), sparse(5 * GIGA, "."))
       bev:write("\r\n", "more")
       assert.equal(5 * GIGA + 6, #bev:output())
-      assert.is_true(memory "VmSize" - size < 16 * 1024)
+      assert.is_true(t.memory "VmSize" - size < 16 * 1024)
       bev:close()
     end)
 
@@ -241,10 +229,10 @@ for name, add in pairs(ways) do
           function() return output:chunks() end,
           function() return output:contiguous_space() end,
           function() return other:add_buffer_reference(output) end,
-        } do refused(message, f) end
+        } do raises(message, f) end
         assert.match("^libevent.Buffer %(0x", tostring(output))
-        refused("the start of an output is frozen", output.remove, output)
-        refused("the start of an output is frozen", other.add, other, output)
+        raises("the start of an output is frozen", output.remove, output)
+        raises("the start of an output is frozen", other.add, other, output)
         assert.equal(100010, #output)
         assert.equal("a", tostring(other))
       end)
@@ -291,31 +279,31 @@ for name, add in pairs(ways) do
       local f, b = file "0123456789", buffer "a"
       for _, offset in ipairs {-1, 11, 1.5, "1", math.maxinteger,
                                math.mininteger} do
-        refused("integer from 0 to 10 expected", add, b, f, offset)
+        raises("integer from 0 to 10 expected", add, b, f, offset)
       end
       for _, length in ipairs {-1, 8, 1.5, "1", math.maxinteger} do
-        refused("integer from 0 to 7 expected", add, b, f, 3, length)
+        raises("integer from 0 to 7 expected", add, b, f, 3, length)
       end
-      refused("integer from 0 to 0 expected", add, b, f, 10, 1)
-      refused("integer from 0 to 0 expected", add, b, file "", 0, 1)
+      raises("integer from 0 to 0 expected", add, b, f, 10, 1)
+      raises("integer from 0 to 0 expected", add, b, file "", 0, 1)
       assert.equal("a", tostring(b))
     end)
 
     it("where nothing can be added", function()
       local bev, f = t.base():bufferevent(), file(pattern(100000))
-      refused("the end of an input is frozen", add, bev:input(), f)
-      refused("Buffer is closed", add, buffer():close(), f)
+      raises("the end of an input is frozen", add, bev:input(), f)
+      raises("Buffer is closed", add, buffer():close(), f)
       local input, output = bev:input(), bev:output()
       bev:close()
-      refused("Bufferevent is closed", add, input, f)
-      refused("Bufferevent is closed", add, output, f)
+      raises("Bufferevent is closed", add, input, f)
+      raises("Bufferevent is closed", add, output, f)
     end)
 
     it("after shutdown", function()
       local base = t.base()
       t.connected(base, t.expect(function(server, client)
         server:shutdown()
-        refused("Bufferevent is shut down for writing", add, server:output(),
+        raises("Bufferevent is shut down for writing", add, server:output(),
                 file(pattern(100000)))
         server:close()
         client:close()
@@ -339,7 +327,7 @@ for name, add in pairs(ways) do
         ["descriptor, file or object with getfd expected"] = {{}, "1", true},
       } do
         for _, value in ipairs(f) do
-          refused(message, add, b, value)
+          raises(message, add, b, value)
           if io.type(value) == "file" or type(value) == "userdata"
              and value ~= closed then
             value:close()
@@ -381,10 +369,10 @@ describe("An object with getfd", function()
     end
     local b, bev = buffer(), base:bufferevent()
     local output = bev:output()
-    refused("Buffer is closed", b.add_file, b, closes(b))
-    refused("Bufferevent is closed", output.add_file, output, closes(bev))
+    raises("Buffer is closed", b.add_file, b, closes(b))
+    raises("Bufferevent is closed", output.add_file, output, closes(bev))
     output = base:bufferevent():output()
-    refused("Bufferevent is closed", output.add_file, output, closes(base))
+    raises("Bufferevent is closed", output.add_file, output, closes(base))
   end)
 end)
 
@@ -410,8 +398,8 @@ describe("A file segment", function()
     local segment = assert(libevent.file_segment(file "0123456789", 3, 5))
     local b = buffer():add_file_segment(segment, 1, 3)
     assert.equal("456", tostring(b))
-    refused("integer from 0 to 5 expected", b.add_file_segment, b, segment, 6)
-    refused("integer from 0 to 3 expected", b.add_file_segment, b, segment, 2,
+    raises("integer from 0 to 5 expected", b.add_file_segment, b, segment, 6)
+    raises("integer from 0 to 3 expected", b.add_file_segment, b, segment, 2,
             4)
     assert.equal("456", tostring(b))
   end)
@@ -441,23 +429,23 @@ describe("A file segment", function()
     assert.equal(segment, segment:close())
     assert.equal("libevent.FileSegment (closed)", tostring(segment))
     local b = buffer()
-    refused("FileSegment is closed", b.add_file_segment, b, segment)
-    refused("FileSegment is closed", segment.length, segment)
-    refused("FileSegment is closed", function() return #segment end)
-    refused("libevent.FileSegment expected, got string", b.add_file_segment, b,
+    raises("FileSegment is closed", b.add_file_segment, b, segment)
+    raises("FileSegment is closed", segment.length, segment)
+    raises("FileSegment is closed", function() return #segment end)
+    raises("libevent.FileSegment expected, got string", b.add_file_segment, b,
             "x")
   end)
 
   it("is refused where there is no such part", function()
     local f = file "abc"
     for _, offset in ipairs {-1, 4, 0.5, math.mininteger} do
-      refused("integer from 0 to 3 expected", libevent.file_segment, f, offset)
+      raises("integer from 0 to 3 expected", libevent.file_segment, f, offset)
     end
     for _, length in ipairs {-1, 3, math.maxinteger} do
-      refused("integer from 0 to 2 expected", libevent.file_segment, f, 1,
+      raises("integer from 0 to 2 expected", libevent.file_segment, f, 1,
               length)
     end
-    refused("bad argument #1", libevent.file_segment)
+    raises("bad argument #1", libevent.file_segment)
   end)
 
   it("adds nothing when its file has become shorter", function()

@@ -9,9 +9,7 @@ local MEGABYTES = t.pattern(2 << 20)
 --- Enough of them for all that needs no waiting.
 local function turns(base) t.turns(base, 10) end
 
-local function isclosed(bev)
-  return tostring(bev) == "libevent.Bufferevent (closed)"
-end
+local isclosed = t.isclosed
 
 --- What a filter can stand on: two ends that are joined.
 local grounds = {

@@ -9,9 +9,7 @@ local function turns(base) t.turns(base, 5) end
 local EPIPE = 32
 local MEGABYTES = t.pattern(4 << 20)
 
-local function isclosed(bev)
-  return tostring(bev) == "libevent.Bufferevent (closed)"
-end
+local isclosed = t.isclosed
 
 --- Keeps what arrives in list, and closes nothing.
 local function gather(bev, list)

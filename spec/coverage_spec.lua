@@ -2,13 +2,7 @@
 --- by src/, or listed with a reason in doc/unbound.md; none is both.
 
 local lfs = require "lfs"
-
-local function contents(path)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
-  return text
-end
+local contents = require "spec.helper".contents
 
 local function popen(command)
   local pipe = io.popen(command)

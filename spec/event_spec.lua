@@ -1,4 +1,5 @@
 local socket = require "socket"
+local sockets = require "spec.sockets"
 local libevent = require "libevent"
 local pair = require "spec.kinds".pair
 local t = require "spec.helper"
@@ -7,13 +8,6 @@ local base
 local function start() t.start() base = t.base() end
 local function finish() base = nil t.finish() end
 local function nop() end
-
---- Both ends of a TCP connection of the loopback, as LuaSocket's objects.
-local function sockets()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  local address, port = server:getsockname()
-  return assert(socket.connect(address, port)), assert(server:accept())
-end
 
 --- The next n bytes: LuaSocket would take more, and keep them.
 local function take(sock, n)
@@ -35,18 +29,14 @@ local function kill(signal)
   assert(os.execute(("kill -%s %d"):format(signal, pid)))
 end
 
-local function refused(message, f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(message, err, 1, true)
-end
+local raises = t.raises
 
 describe("an event on a descriptor", function()
   before_each(start)
   after_each(finish)
 
   it("fires once it can be read, and only once", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local event
     event = base:event(server, "read", t.expect(function(e, what)
       assert.equal(event, e)
@@ -62,7 +52,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("fires once it can be written", function()
-    local client = sockets()
+    local client = sockets.pair()
     base:event(client, "write", t.expect(function(_, what)
       assert.equal("write", what)
     end)):add()
@@ -70,7 +60,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("tells all that it fires for", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     server:send "x"
     base:event(client, "read|write", t.expect(function(_, what)
       assert.equal("read|write", what)
@@ -79,7 +69,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("fires again and again with persist", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     client:send "abc"
     base:event(server, "read|persist", t.expect(function(e, what)
       assert.equal("read", what)
@@ -89,7 +79,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("fires for each arrival alone with et", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     base:event(server, "read|persist|et", t.expect(nil, 2)):add()
     for _, data in ipairs {"first", "second"} do
       client:send(data)
@@ -99,7 +89,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("fires with closed when the peer has ended", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local event = base:event(server, "closed", t.expect(function(_, what)
       assert.equal("closed", what)
     end)):add()
@@ -120,7 +110,7 @@ describe("an event on a descriptor", function()
     } do
       it(("is told as '%s' that the peer has %s"):format(words, how),
       function()
-        local client, server = sockets()
+        local client, server = sockets.pair()
         local closed = 0
         base:event(server, words, function(_, what)
           if what:find "closed" then closed = closed + 1 end
@@ -135,7 +125,7 @@ describe("an event on a descriptor", function()
   end
 
   it("fires with closed beside a bufferevent on its descriptor", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local got = ""
     local bev = base:bufferevent(server)
     bev:setcb(function(b) got = got .. b:read() end, nil, t.expect())
@@ -153,7 +143,7 @@ describe("an event on a descriptor", function()
 
   it("hears of a reset as of something to read, or to write", function()
     for _, word in ipairs {"read", "write"} do
-      local client, server = sockets()
+      local client, server = sockets.pair()
       local event = base:event(server, word .. "|persist|et", t.expect(
         function(_, what) assert.equal(word, what) end,
         word == "write" and 2 or 1)):add()
@@ -166,7 +156,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("with et fires beside another one with et", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local log = {}
     for i = 1, 2 do
       base:event(server, "read|persist|et", t.expect(function()
@@ -183,7 +173,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("fires for a timeout if nothing else comes first", function()
-    local _, server = sockets()
+    local _, server = sockets.pair()
     base:event(server, "read", t.expect(function(_, what)
       assert.equal("timeout", what)
     end)):add(0.01)
@@ -191,7 +181,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("begins its timeout anew when it fires", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     client:send "x"
     local event = base:event(server, "read|persist", t.expect()):add(10)
     compute(0.05)
@@ -205,7 +195,7 @@ describe("an event on a descriptor", function()
   it("needs a method that knows its words", function()
     local select = t.base {method = "select"}
     for _, word in ipairs {"et", "closed"} do
-      refused("method 'select' does not know '" .. word .. "'",
+      raises("method 'select' does not know '" .. word .. "'",
               select.event, select, 0, "read|" .. word, nop)
     end
   end)
@@ -238,7 +228,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("is not added when its descriptor was closed", function()
-    local client = sockets()
+    local client = sockets.pair()
     local event = base:event(client:getfd(), "read", t.never())
     client:close()
     assert.same({nil, "Bad file descriptor", 9}, {event:add()})
@@ -247,13 +237,13 @@ describe("an event on a descriptor", function()
 
   it("closed before its descriptor leaves the number to the next one",
   function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local fd = server:getfd()
     base:event(server, "read|persist", t.never()):add():close()
     server:close()
     local other
     repeat
-      local c, s = sockets()
+      local c, s = sockets.pair()
       other = c:getfd() == fd and {c, s} or s:getfd() == fd and {s, c}
     until other
     base:event(other[1], "read", t.expect(function(e)
@@ -317,7 +307,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("shares its descriptor with others", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     client:send "x"
     local calls = {}
     for _, what in ipairs {"read", "write", "read"} do
@@ -331,7 +321,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("is silent once deleted", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     client:send "x"
     local event = base:event(server, "read|persist", t.never()):add(0)
     assert.equal(event, event:del())
@@ -522,7 +512,7 @@ describe("the timeout of an event", function()
   after_each(finish)
 
   it("stays when it is added again without one", function()
-    local _, server = sockets()
+    local _, server = sockets.pair()
     local event = base:event(server, "read", t.expect(function(_, what)
       assert.equal("timeout", what)
     end))
@@ -532,7 +522,7 @@ describe("the timeout of an event", function()
   end)
 
   it("ends with remove_timer, and the event stays", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local event = base:event(server, "read|persist",
                              t.expect(function(e, what)
       assert.equal("read", what)
@@ -548,7 +538,7 @@ describe("the timeout of an event", function()
   end)
 
   it("is forgotten with del, also when it was an interval", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local event = base:event(server, "read|persist",
                              t.expect(function(e, what)
       assert.equal("read", what)
@@ -741,7 +731,7 @@ describe("an event of the script", function()
       assert.equal("timeout", what)
     end)):add(0.001)
     t.run(base)
-    refused("seconds expected", function() base:user(nop):add() end)
+    raises("seconds expected", function() base:user(nop):add() end)
   end)
 
   it("fires in the order in which it and others were made active", function()
@@ -775,7 +765,7 @@ describe("an event of the script", function()
       due[name] = base:user(f):active()
     end
     t.run(base)
-    refused("unknown word 'persist'", due.kept.active, due.kept, "persist")
+    raises("unknown word 'persist'", due.kept.active, due.kept, "persist")
   end)
 
   it("can be made active from another callback, and from its own", function()
@@ -796,7 +786,7 @@ describe("an event of the script", function()
   end)
 
   it("can be any event, added or not", function()
-    local _, server = sockets()
+    local _, server = sockets.pair()
     local event = base:event(server, "read|persist", t.expect(nil, 2))
     event:active "read"
     t.turns(base, 2)
@@ -816,7 +806,7 @@ describe("pending", function()
   after_each(finish)
 
   it("tells what an event waits for, and the seconds left", function()
-    local _, server = sockets()
+    local _, server = sockets.pair()
     local event = base:event(server, "read|write|persist", nop)
     assert.same({n = 1}, table.pack(event:pending()))
     event:add()
@@ -828,7 +818,7 @@ describe("pending", function()
   end)
 
   it("tells of the words that are asked for alone", function()
-    local _, server = sockets()
+    local _, server = sockets.pair()
     local event = base:event(server, "read", nop):add(1000)
     assert.same({n = 1, "read"}, table.pack(event:pending "read"))
     assert.same({n = 1, "read"}, table.pack(event:pending "read|write"))
@@ -836,7 +826,7 @@ describe("pending", function()
     local what, left = event:pending "timeout"
     assert.equal("timeout", what)
     assert.is_near(1000, left, 1 * t.slow)
-    refused("unknown word 'persist'", event.pending, event, "persist")
+    raises("unknown word 'persist'", event.pending, event, "persist")
     event:close()
   end)
 
@@ -861,7 +851,7 @@ describe("priorities", function()
       assert.equal(0, timer:priority())
       assert.equal(n - 1, timer:priority_set(n - 1):priority())
       for _, wrong in ipairs {-1, n, 0.5, "0", 2^31, 2^32} do
-        refused("integer from 0 to " .. n - 1, timer.priority_set, timer,
+        raises("integer from 0 to " .. n - 1, timer.priority_set, timer,
                 wrong)
       end
       assert.equal(n - 1, timer:priority())
@@ -913,7 +903,7 @@ describe("an event", function()
   after_each(finish)
 
   it("tells what it was made of", function()
-    local client = sockets()
+    local client = sockets.pair()
     local fd = client:getfd()
     for _, case in ipairs {
       {base:event(client, "read", nop), fd, nil, "read"},
@@ -943,7 +933,7 @@ describe("an event", function()
       e:set_callback(t.expect()):add(0)
     end))
     t.run(base)
-    refused("function expected, got nil", timer.set_callback, timer, nil)
+    raises("function expected, got nil", timer.set_callback, timer, nil)
   end)
 
   it("needs no variable while it is pending", function()
@@ -975,7 +965,7 @@ describe("an event", function()
       assert.equal("libevent.Event (closed)", tostring(event))
       assert.equal(0, base:num_events())
       for method, f in pairs(debug.getmetatable(event).__index) do
-        if method ~= "close" then refused("Event is closed", f, event) end
+        if method ~= "close" then raises("Event is closed", f, event) end
       end
     end)
   end
@@ -989,13 +979,13 @@ describe("an event", function()
     t.turns(base, 2)
     local other = base:timer(t.never()):add(0)
     base:close()
-    refused("Event is closed", kept.add, kept, 0)
-    refused("Event is closed", other.add, other, 0)
-    refused("Base is closed", function() base:timer(nop) end)
+    raises("Event is closed", kept.add, kept, 0)
+    raises("Event is closed", other.add, other, 0)
+    raises("Base is closed", function() base:timer(nop) end)
   end)
 
   it("can be closed in its own callback", function()
-    local _, server = sockets()
+    local _, server = sockets.pair()
     for _, make in ipairs {
       function(f) return base:event(server, "write|persist", f):add(1) end,
       function(f) return base:timer(f, "persist"):add(0) end,
@@ -1005,7 +995,7 @@ describe("an event", function()
       make(t.expect(function(e)
         e:close()
         collectgarbage()
-        refused("Event is closed", e.del, e)
+        raises("Event is closed", e.del, e)
       end))
     end
     t.run(base)
@@ -1017,7 +1007,7 @@ describe("once", function()
   after_each(finish)
 
   it("waits for a descriptor and gives the event", function()
-    local client, server = sockets()
+    local client, server = sockets.pair()
     local event
     event = base:once(server, "read", t.expect(function(e, what)
       assert.equal(event, e)
@@ -1030,7 +1020,7 @@ describe("once", function()
   end)
 
   it("waits for a descriptor no longer than told", function()
-    local _, server = sockets()
+    local _, server = sockets.pair()
     base:once(server, "read", t.expect(function(_, what)
       assert.equal("timeout", what)
     end), 0.005)
@@ -1054,13 +1044,13 @@ describe("once", function()
   end)
 
   it("is not persist, and not without a time or a descriptor", function()
-    refused("'persist' is not once", base.once, base, 0, "read|persist", nop)
-    refused("unknown word 'persist'", base.once, base, nil, "persist", nop, 1)
-    refused("unknown word 'read'", base.once, base, nil, "read", nop, 1)
-    refused("seconds expected", base.once, base, nil, "timeout", nop)
-    refused("one of read, write, closed", base.once, base, 0, "timeout", nop,
+    raises("'persist' is not once", base.once, base, 0, "read|persist", nop)
+    raises("unknown word 'persist'", base.once, base, nil, "persist", nop, 1)
+    raises("unknown word 'read'", base.once, base, nil, "read", nop, 1)
+    raises("seconds expected", base.once, base, nil, "timeout", nop)
+    raises("one of read, write, closed", base.once, base, 0, "timeout", nop,
             1)
-    refused("function expected", base.once, base, nil, "timeout", nil, 1)
+    raises("function expected", base.once, base, nil, "timeout", nil, 1)
     assert.equal(0, base:num_events())
   end)
 end)
@@ -1115,7 +1105,7 @@ describe("active_by_fd", function()
 
   it("calls all who wait for that on the descriptor, and nobody else",
   function()
-    local a, b = sockets()
+    local a, b = sockets.pair()
     local heard = {}
     local function hear(name)
       return t.expect(function(_, what) heard[name] = what end)
@@ -1138,7 +1128,7 @@ describe("active_by_fd", function()
   end)
 
   it("needs nobody who holds them, or waits at all", function()
-    local a, b = sockets()
+    local a, b = sockets.pair()
     base:active_by_fd(a, "read|write|closed|timeout")
     base:event(a, "read", t.expect()):add()
     base:active_by_fd(a, "read"):active_by_fd(b, "read")
@@ -1179,7 +1169,7 @@ describe("active_by_fd", function()
   end)
 
   it("does not take a signal's number for a descriptor", function()
-    local a, b = sockets()
+    local a, b = sockets.pair()
     local fd = a:getfd() == 9 and b:getfd() or a:getfd()  -- 9 is KILL
     local signal = base:signal(fd, t.never()):add(600)
     base:event(fd, "read", t.expect()):add(600)
@@ -1191,7 +1181,7 @@ describe("active_by_fd", function()
   end)
 
   it("can be taken back by the first who is called", function()
-    local a = sockets()
+    local a = sockets.pair()
     local events = {}
     local function f(event)
       for _, other in pairs(events) do
@@ -1205,18 +1195,18 @@ describe("active_by_fd", function()
   end)
 
   it("takes an open descriptor and words for it", function()
-    local a = sockets()
-    refused("descriptor 1000 is not open", base.active_by_fd, base, 1000,
+    local a = sockets.pair()
+    raises("descriptor 1000 is not open", base.active_by_fd, base, 1000,
             "read")
-    refused("descriptor -1 is not open", base.active_by_fd, base, -1, "read")
-    refused("descriptor, file or", base.active_by_fd, base, nil, "read")
-    refused("unknown word 'signal' (known: read, write, closed, timeout)",
+    raises("descriptor -1 is not open", base.active_by_fd, base, -1, "read")
+    raises("descriptor, file or", base.active_by_fd, base, nil, "read")
+    raises("unknown word 'signal' (known: read, write, closed, timeout)",
             base.active_by_fd, base, a, "signal")
-    refused("one of read, write, closed, timeout", base.active_by_fd, base, a,
+    raises("one of read, write, closed, timeout", base.active_by_fd, base, a,
             "")
-    refused("words of", base.active_by_fd, base, a)
+    raises("words of", base.active_by_fd, base, a)
     local closer = {getfd = function() base:close() return a:getfd() end}
-    refused("Base is closed", base.active_by_fd, base, closer, "read")
+    raises("Base is closed", base.active_by_fd, base, closer, "read")
   end)
 end)
 
@@ -1281,9 +1271,9 @@ describe("active_by_signal", function()
   end
 
   it("takes the signals that can be caught", function()
-    refused("unknown signal 'KILL'", base.active_by_signal, base, "KILL")
-    refused("cannot be caught", base.active_by_signal, base, 9)
-    refused("integer from 1 to", base.active_by_signal, base, 0)
-    refused("integer from 1 to", base.active_by_signal, base)
+    raises("unknown signal 'KILL'", base.active_by_signal, base, "KILL")
+    raises("cannot be caught", base.active_by_signal, base, 9)
+    raises("integer from 1 to", base.active_by_signal, base, 0)
+    raises("integer from 1 to", base.active_by_signal, base)
   end)
 end)

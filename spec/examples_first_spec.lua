@@ -4,6 +4,7 @@ local lfs = require "lfs"
 local libevent = require "libevent"
 local process = require "spec.process"
 local socket = require "socket"
+local sockets = require "spec.sockets"
 local stat = require "posix.sys.stat"
 local t = require "spec.helper"
 
@@ -42,21 +43,6 @@ local function file(content)
   f:write(content)
   f:close()
   return path
-end
-
-local function read(path)
-  local f = assert(io.open(path))
-  local content = f:read "a"
-  f:close()
-  return content
-end
-
--- A port that nothing listens on.
-local function unused()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  local _, port = server:getsockname()
-  server:close()
-  return port
 end
 
 describe("Example methods", function()
@@ -161,7 +147,7 @@ describe("Example fifo_reader", function()
     local path = file "precious"
     check(path .. ": File exists\n", 1,
           start("examples/fifo_reader.lua " .. path))
-    assert.equal("precious", read(path))
+    assert.equal("precious", t.contents(path))
     -- nor does it remove what has taken the place of its FIFO
     os.remove(path)
     local p = start("examples/fifo_reader.lua " .. path)
@@ -170,7 +156,7 @@ describe("Example fifo_reader", function()
     local f = assert(io.open(path, "w"))
     f:write "precious":close()
     ends(p)
-    assert.equal("precious", read(path))
+    assert.equal("precious", t.contents(path))
     os.remove(path)
   end)
 
@@ -285,7 +271,7 @@ describe("Example fifo_writer", function()
     f:write "precious":close()
     check("there is no FIFO " .. path .. ", start the reader first\n", 1,
           writer())
-    assert.equal("precious", read(path))
+    assert.equal("precious", t.contents(path))
   end)
 
   it("ends with its input", function()
@@ -493,7 +479,7 @@ describe("Example upper_client", function()
   end)
 
   it("says in a line that there is no server", function()
-    port = unused()
+    port = sockets.unused()
     check(("no connection to 127.0.0.1:%d: Connection refused\n")
             :format(port), 1, client())
     local path = t.path()

@@ -2,6 +2,7 @@
 -- each of them with peers that are not ours, that misbehave or that are gone.
 local process = require "spec.process"
 local socket = require "socket"
+local sockets = require "spec.sockets"
 local t = require "spec.helper"
 
 local shell, wait = process.shell, process.wait
@@ -20,31 +21,8 @@ local function connect(name, port, stdin)
   return start(("examples/%s.lua 127.0.0.1:%d"):format(name, port), stdin)
 end
 
--- A peer of the spec's own; what it waits for comes, or it fails.
-local function dial(port)
-  local peer = assert(socket.connect("127.0.0.1", port))
-  peer:settimeout(5 * t.slow)
-  return peer
-end
-
-local function listen()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  server:settimeout(5 * t.slow)
-  local _, port = server:getsockname()
-  return server, math.tointeger(tonumber(port))
-end
-
-local function unused()
-  local server, port = listen()
-  server:close()
-  return port
-end
-
--- Leaves without a word, by a reset.
-local function vanish(peer)
-  assert(peer:setoption("linger", {on = true, timeout = 0}))
-  peer:close()
-end
+local dial, listen = sockets.dial, sockets.listen
+local unused, vanish = sockets.unused, sockets.vanish
 
 local function ends(p, signal)
   local text, status = p:stop(signal)

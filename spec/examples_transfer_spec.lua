@@ -3,36 +3,15 @@
 local libevent = require "libevent"
 local process = require "spec.process"
 local socket = require "socket"
+local sockets = require "spec.sockets"
 local t = require "spec.helper"
 
 local MEGABYTE = ("0123456789abcdef"):rep(2^16)
 
-local function dial(port)
-  local peer = assert(socket.connect("127.0.0.1", port))
-  peer:settimeout(5 * t.slow)
-  return peer
-end
-
-local function listen()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  assert(libevent.make_socket_closeonexec(server))
-  server:settimeout(5 * t.slow)
-  return server, math.tointeger(select(2, server:getsockname()))
-end
-
---- Leaves without a word, by a reset.
-local function vanish(peer)
-  assert(peer:setoption("linger", {on = true, timeout = 0}))
-  peer:close()
-end
+local dial, listen, vanish = sockets.dial, sockets.listen, sockets.vanish
 
 --- The most memory that a process has had, in KiB.
-local function peak(p)
-  local file = io.open(("/proc/%d/status"):format(p.pid))
-  local kib = file:read "a":match "VmHWM:%s*(%d+)"
-  file:close()
-  return tonumber(kib)
-end
+local function peak(p) return t.memory("VmHWM", p.pid) end
 
 describe("examples/filter.lua", function()
   after_each(process.killall)

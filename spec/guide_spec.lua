@@ -6,6 +6,8 @@ local lfs = require "lfs"
 local socket = require "socket"
 local t = require "spec.helper"
 
+local contents = t.contents
+
 local DEADLINE = 5 * t.slow    -- seconds for one program
 
 --- Whoever learned libevent from programs in C knows these.
@@ -34,12 +36,6 @@ local CALLS = [[
   evthread_use_pthreads event_set_log_callback
 ]]
 
-local function contents(path)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
-  return text
-end
 
 --- Fails with all of 'faults', one a line.
 local function none(faults)

@@ -9,6 +9,7 @@
 --- begins with a fresh look at the clock.
 
 local lfs = require "lfs"
+local assert = require "luassert"
 local libevent = require "libevent"
 
 local t = {}
@@ -124,6 +125,47 @@ function t.path()
   local name = os.tmpname()
   os.remove(name)
   return name
+end
+
+--- All that is in a file.
+function t.contents(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+--- The kilobytes of a process (this one), "VmRSS", "VmSize" or "VmHWM".
+function t.memory(what, pid)
+  local status = t.contents(("/proc/%s/status"):format(pid or "self"))
+  return tonumber(status:match(what .. ":%s*(%d+)"))
+end
+
+--- A buffer in which every piece is a chain of its own.
+function t.chained(...)
+  local b = libevent.buffer()
+  for _, piece in ipairs {...} do b:add(libevent.buffer(piece)) end
+  return b
+end
+
+--- Is the object closed?
+function t.isclosed(object)
+  return tostring(object):match "^libevent%.%a+ %(closed%)$" ~= nil
+end
+
+--- f raises a message with these words in it.
+function t.raises(words, f, ...)
+  local ok, message = pcall(f, ...)
+  assert.is_false(ok)
+  assert.matches(words, message, 1, true)
+end
+
+--- A refusal by the system: nil, a message and this errno.
+function t.refused(errno, ...)
+  local result, message, number = ...
+  assert.is_nil(result)
+  assert.is_string(message)
+  assert.equal(errno, number)
 end
 
 --- Turns of the loop, without waiting, as long as the base is open.

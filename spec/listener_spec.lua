@@ -33,12 +33,7 @@ local function closeall(socks)
   for _, sock in ipairs(socks) do sock:close() end
 end
 
-local function refused(errno, ...)
-  local result, message, number = ...
-  assert.is_nil(result)
-  assert.is_string(message)
-  assert.equal(errno, number)
-end
+local refused = t.refused
 
 describe("a listener", function()
   before_each(t.start)

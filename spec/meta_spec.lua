@@ -3,15 +3,9 @@
 
 local lfs = require "lfs"
 local libevent = require "libevent"
+local contents = require "spec.helper".contents
 
 local META = "lua/libevent/_meta.lua"
-
-local function contents(path)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
-  return text
-end
 
 --- Fails with all of 'faults', one a line; each names its function.
 local function none(faults)

@@ -4,17 +4,7 @@ local t = require "spec.helper"
 
 local inet_pton, inet_ntop = libevent.inet_pton, libevent.inet_ntop
 
-local function raises(message, f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(message, err, 1, true)
-end
-
-local function refused(number, result, message, got)
-  assert.is_nil(result)
-  assert.is_string(message)
-  assert.equal(number, got)
-end
+local raises, refused = t.raises, t.refused
 
 local function closeall(...)
   for _, fd in ipairs {...} do assert.is_true(libevent.closesocket(fd)) end
