@@ -888,4 +888,5 @@ void levL_openbufferevent (lua_State *L) {
   levL_openbufferevent_pair(L);
   levL_openbufferevent_filter(L);
   levL_openbufferevent_ratelim(L);
+  levL_openbufferevent_group(L);
 }

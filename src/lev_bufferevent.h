@@ -40,6 +40,14 @@ typedef struct lev_Trigger {
   lev_Happening told;
 } lev_Trigger;
 
+/* Bytes a tick, of reading and of writing; a rate of 0 is no limit. libevent
+   takes numbers of reading for an int: none is larger. */
+typedef struct lev_Limits {
+  int rate[2], burst[2];
+  struct timeval tick;
+  struct ev_token_bucket_cfg *cfg;    /* the same for libevent, or NULL */
+} lev_Limits;
+
 /* How the flavours differ. C only. */
 typedef struct lev_Flavour {
   bool deferred;              /* libevent puts its callbacks off */
@@ -74,7 +82,7 @@ struct lev_Bufferevent {
   lev_Bufferevent *partner;   /* the other end of a pair, or NULL */
   lev_Buffer *buffers[2];     /* input and output in Lua, once asked for */
   struct event *turn;         /* callbacks can come until it fires, or NULL */
-  struct lev_Limits *limits;  /* its own limits, or NULL */
+  lev_Limits *limits;         /* its own limits, or NULL */
   lev_Group *group;           /* whose limits it shares, or NULL */
   lev_Trigger trigger;        /* what its turn is to call */
   size_t stuck;               /* unsent when a write sent nothing at all */
@@ -135,11 +143,21 @@ bool levL_isfilter (const lev_Bufferevent *b);
 int levL_detachfilter (lua_State *L);
 lev_Bufferevent *levL_checksocket (lua_State *L, int arg);
 void levL_unlimit (lev_Bufferevent *b);
+void levL_leavegroup (lev_Bufferevent *b);
+
+void levL_checklimits (lua_State *L, int arg, lev_Limits *l);
+struct ev_token_bucket_cfg *levL_newcfg (lua_State *L, const lev_Limits *l);
+ev_ssize_t levL_surplus (ev_ssize_t left, const lev_Limits *old,
+                         const lev_Limits *new, int i);
+int levL_pushleft (lua_State *L, const lev_Limits *l, int i, ev_ssize_t left);
+ev_ssize_t levL_checkcount (lua_State *L, const lev_Limits *l, int i,
+                            ev_ssize_t left);
 
 void levL_openbufferevent_sock (lua_State *L);
 void levL_openbufferevent_pair (lua_State *L);
 void levL_openbufferevent_filter (lua_State *L);
 void levL_openbufferevent_ratelim (lua_State *L);
+void levL_openbufferevent_group (lua_State *L);
 
 /* ====} */
 

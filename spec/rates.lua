@@ -1,0 +1,87 @@
+--- Streams that never run dry, and meters of how fast they run: for the specs
+--- of rate limits.
+
+local assert = require "luassert"
+local libevent = require "libevent"
+local socket = require "socket"
+local t = require "spec.helper"
+
+local rates = {}
+
+rates.CHUNK = ("x"):rep(65536)
+
+function rates.now() return libevent.gettime_monotonic "precise" end
+
+--- Two connected bufferevents; the second one reads.
+function rates.ends(base)
+  local a, b = libevent.socketpair()
+  return base:bufferevent(a), base:bufferevent(b):enable "read"
+end
+
+--- Counts the n bytes that have come to 'to' after those of the first tick, and
+--- the seconds since then, by the loop's clock, which libevent counts ticks by.
+function rates.count(meter, to, n)
+  local time = to:base():gettimeofday_cached()
+  meter.since = meter.since or time
+  meter.seconds = time - meter.since
+  meter.bytes = meter.seconds > 0.002 and meter.bytes + n or 0
+end
+
+--- A stream that never runs dry, and counts what arrives; 'all' counts it too.
+function rates.stream(base, all)
+  local s = {}
+  s.from, s.to = rates.ends(base)
+  s.from:setcb(nil, function(from) from:write(rates.CHUNK) end)
+  s.from:write(rates.CHUNK)
+  s.to:setcb(function(to)
+    local n = #to:input()
+    to:input():drain()
+    rates.count(s, to, n)
+    if all then rates.count(all, to, n) end
+  end)
+  return s
+end
+
+--- Runs the loop for some seconds, of which these meters tell.
+function rates.runfor(base, seconds, ...)
+  for _, m in ipairs {...} do m.since, m.bytes, m.seconds = nil, 0, 0 end
+  base:loopexit(seconds)
+  base:dispatch()
+end
+
+--- Runs the loop until f says so.
+function rates.runtill(base, f)
+  local late = false
+  local timer = base:timer(function() late = true end):add(5 * t.slow)
+  repeat base:loop "once" until late or f()
+  timer:close()
+  assert.is_false(late)
+end
+
+--- Was it that many bytes a second, to 10 percent?
+function rates.moved(rate, meter)
+  local wanted = rate * meter.seconds
+  assert.is_true(meter.seconds > 0.1, meter.seconds .. " seconds")
+  assert.is_true(math.abs(meter.bytes - wanted) < wanted / 10,
+                 ("%d bytes in %.3f s, not %.0f"):format(
+                   meter.bytes, meter.seconds, wanted))
+end
+
+--- Runs the loop until nothing is left in it.
+function rates.rundown(base)
+  if base:num_events() > 0 then t.run(base) end
+end
+
+--- Moves more than any limit here allows.
+function rates.isfree(base, meter)
+  meter.bytes, meter.since = 0, nil
+  rates.runtill(base, function() return meter.bytes > 2e6 end)
+end
+
+--- Waits until the next second is not near, in which the next tick of a second
+--- begins.
+function rates.early()
+  while socket.gettime() % 1 > 0.5 do socket.sleep(0.02) end
+end
+
+return rates
