@@ -88,11 +88,12 @@ valgrind:
 	  --trace-children-skip='*/nc*,*/socat,*/load,*/make,*/perl,*/env' \
 	  $(LUA) $$(command -v $(BUSTED)) $(SPECS)
 
-# A million connections and a million timers, and what they leave behind.
+# A mixed load for MINUTES, and what it leaves behind.
+MINUTES = 10
 soak:
-	@scripts/dependencies build
+	@scripts/dependencies test
 	@$(MAKE) --no-print-directory -s all $(BUILD)/load
-	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/soak.lua
+	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/soak.lua $(MINUTES)
 
 $(BUILD)/load: bench/load.c | $(BUILD)
 	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
