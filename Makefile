@@ -24,7 +24,7 @@ EVENT_LIBS = $(shell $(PKG_CONFIG) --libs libevent_core)
 CFLAGS = -O2 -g
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes
 CFLAGS_ALL = -std=c99 -fPIC -fvisibility=hidden $(WARN) $(LUA_CFLAGS) \
-  $(EVENT_CFLAGS) $(SANFLAGS) $(CFLAGS)
+  $(EVENT_CFLAGS) $(SANFLAGS) $(GCFLAGS) $(CFLAGS)
 SHARED = $(if $(filter Darwin,$(shell uname)),-bundle -undefined \
   dynamic_lookup,-shared)
 
@@ -41,6 +41,14 @@ else
 BUILD = build
 endif
 
+# GC=1 collects garbage before and after each callback and in each constructor,
+# the young of it where there is much, in every interpreter that the specs run.
+ifdef GC
+BUILD := $(BUILD)-gc
+GCFLAGS = -DLEV_COLLECT
+GCENV = LUA_INIT="collectgarbage 'generational'"
+endif
+
 CORE = $(BUILD)/libevent/core.so
 OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
@@ -50,6 +58,10 @@ TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
 TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/threads $(BUILD)/pipes \
   $(BUILD)/torture $(BUILD)/standin/posix.so
 SPECS = spec
+# One test runner, or JOBS of them side by side, a file each.
+JOBS =
+BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" \
+  $(wildcard $(SPECS:spec=spec/*_spec.lua)),$(1) $(SPECS))
 
 .PHONY: all run test valgrind soak lint install uninstall clean env
 
@@ -75,18 +87,18 @@ run:
 test:
 	@scripts/dependencies test
 	@$(MAKE) --no-print-directory -s all $(TOOLS)
-	@$(TREE) $(SANENV) BUILD=$(CURDIR)/$(BUILD) \
-	  $(LUA) $$(command -v $(BUSTED)) $(SPECS)
+	@$(TREE) $(SANENV) $(GCENV) BUILD=$(CURDIR)/$(BUILD) \
+	  $(call BUSTEDS,$(LUA) $$(command -v $(BUSTED)))
 
 # The specs again, in search of leaks and of reads and writes gone astray.
+VALGRIND = valgrind -q --leak-check=full --errors-for-leak-kinds=definite \
+  --show-leak-kinds=definite --error-exitcode=9 --trace-children=yes \
+  --trace-children-skip=*/nc*,*/socat,*/load,*/make,*/perl,*/env
 valgrind:
 	@scripts/dependencies valgrind
 	@$(MAKE) --no-print-directory -s all $(TOOLS)
-	@$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) valgrind -q --leak-check=full \
-	  --errors-for-leak-kinds=definite --show-leak-kinds=definite \
-	  --error-exitcode=9 --trace-children=yes \
-	  --trace-children-skip='*/nc*,*/socat,*/load,*/make,*/perl,*/env' \
-	  $(LUA) $$(command -v $(BUSTED)) $(SPECS)
+	@$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) \
+	  $(call BUSTEDS,$(VALGRIND) $(LUA) $$(command -v $(BUSTED)))
 
 # A mixed load for MINUTES, and what it leaves behind.
 MINUTES = 10
@@ -140,4 +152,4 @@ uninstall:
 	-rmdir $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent
 
 clean:
-	rm -rf build build-san
+	rm -rf build build-*

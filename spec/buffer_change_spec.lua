@@ -154,7 +154,8 @@ describe("A change of a buffer", function()
   it("is told by a host's base too", function()
     local text, status = t.host("host", [[
       local libevent = require "libevent.core"
-      local b, gone = libevent.buffer(), libevent.buffer()
+      b = libevent.buffer()
+      local gone = libevent.buffer()
       b:add_cb(function(_, added) print("added", added) end, base)
       gone:add_cb(print, base):add("never told"):close()
       base:timer(function() b:add "later" end):add(0.005)

@@ -18,8 +18,9 @@ local expected = {}                           -- {name, wanted, got} each
 local alive = setmetatable({}, {__mode = "k"})  -- the bases of this test
 local descriptors                             -- open when the test began
 
---- Valgrind and the sanitizers make everything slower.
-t.slow = (os.getenv "VALGRIND" or os.getenv "LD_PRELOAD") and 10 or 1
+--- Valgrind, the sanitizers and collecting all the time make everything slower.
+t.slow = (os.getenv "VALGRIND" or os.getenv "LD_PRELOAD"
+          or os.getenv "LUA_INIT") and 10 or 1
 
 local function opendescriptors()
   local list = {}

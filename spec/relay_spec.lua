@@ -200,12 +200,15 @@ describe("libevent.relay", function()
 
   it("gives up a peer that takes nothing for the write timeout", function()
     local base <close> = t.base()
-    relayed(base, function(left, _, _, b)
+    local silent
+    relayed(base, function(left, right, _, b)
+      silent = right
       b:set_timeouts(nil, 0.02)
       left:write(MEGABYTES, MEGABYTES)
       left:setcb():enable "read"                      -- closes itself
     end, t.expect(function(_, _, what, detail)
       assert.same({"timeout", "writing"}, {what, detail})
+      silent:close()
     end))
     t.run(base)
   end)

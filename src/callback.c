@@ -89,6 +89,16 @@ void levL_tell (lev_Base *base) {
   }
 }
 
+#ifdef LEV_COLLECT
+/* All garbage, or where that would take its time, the young one. */
+void levL_collect (lua_State *L) {
+  if (lua_gc(L, LUA_GCCOUNT) < 2048)
+    lua_gc(L, LUA_GCCOLLECT);
+  else
+    lua_gc(L, LUA_GCSTEP, 0);
+}
+#endif
+
 /* Calls f(object, call) for libevent: finding the object, pushing what the
    script is told and calling it all happen inside a protected call. On an
    error 'undo', if any, ends what f had begun before anyone hears of it.
@@ -101,6 +111,7 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
   int top = lua_gettop(L);
   bool ok = false;
   base->calls++;
+  levL_collect(L);
   if (levL_find(L, o)) {                          /* top+1: object */
     lua_pushcfunction(L, traceback);              /* top+2 */
     lua_pushcfunction(L, f);
@@ -111,6 +122,7 @@ bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
       undo(call);
     if (!ok)
       fail(L, base, top + 1);
+    levL_collect(L);
     levL_tell(base);
     levL_settle(L, top + 1, o);
   }

@@ -184,6 +184,12 @@ void levL_addmethods (lua_State *L, const char *tname,
 
 /* {==== callback.c: the door from C into Lua ==== */
 
+#ifdef LEV_COLLECT            /* a build for tests: what can be collected is */
+void levL_collect (lua_State *L);
+#else
+#define levL_collect(L) ((void)(L))
+#endif
+
 bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
                    void (*undo) (void *call));
 void levL_tell (lev_Base *base);

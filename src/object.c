@@ -141,6 +141,7 @@ void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
   luaL_setmetatable(L, kind->tname);
   lua_pushvalue(L, base);
   lua_setiuservalue(L, -2, LEV_UVBASE);
+  levL_collect(L);
   levL_checkbase(L, base);
   return o;
 }
