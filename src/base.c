@@ -122,35 +122,53 @@ static void getoptions (lua_State *L, Options *o) {
   lua_settop(L, 1);
 }
 
-/* The event_base that the options describe; NULL if there is none such. */
-static struct event_base *newwithconfig (lua_State *L, const Options *o) {
+/* libevent's form of the options, or NULL. */
+static struct event_config *newconfig (const Options *o) {
   const char *const *methods = levL_methods();
   struct event_config *config = event_config_new();
+  for (int i = 0; config && methods[i]; i++) {
+    if ((o->avoided & (1u << i))
+        && event_config_avoid_method(config, methods[i]) < 0) {
+      event_config_free(config);
+      config = NULL;
+    }
+  }
+  return config;
+}
+
+/* The event_base that the options describe; NULL if there is none such.
+   Without memory for a method libevent takes the next one, and says nothing:
+   only errno does. */
+static struct event_base *newwithconfig (lua_State *L, const Options *o) {
+  struct event_config *config = newconfig(o);
   struct event_base *event_base;
+  bool ok;
   if (config == NULL)
     levL_nomemory(L);
-  for (int i = 0; methods[i]; i++)
-    if (o->avoided & (1u << i))
-      event_config_avoid_method(config, methods[i]);
   event_config_require_features(config, o->features);
   event_config_set_flag(config, o->flags);
   event_config_set_max_dispatch_interval(config, o->interval, o->callbacks,
                                          o->priority);
   errno = 0;
   event_base = event_base_new_with_config(config);
+  ok = errno != ENOMEM;
   event_config_free(config);
-  if (event_base == NULL && errno == ENOMEM)
-    levL_nomemory(L);
-  if (event_base && event_base_priority_init(event_base, o->npriorities) < 0) {
+  if (event_base && ok)
+    ok = event_base_priority_init(event_base, o->npriorities) == 0;
+  if (event_base && !ok)
     event_base_free(event_base);
+  if (!ok)
     levL_nomemory(L);
-  }
   return event_base;
 }
 
+/* libevent takes memory for an exit. Without it the loop ends at once, before
+   the callbacks that are due: they wait for the next one. */
 static void onloopexit (evutil_socket_t fd, short what, void *arg) {
+  struct event_base *event_base = ((lev_Base *)arg)->event_base;
   (void)fd; (void)what;
-  event_base_loopexit(((lev_Base *)arg)->event_base, NULL);
+  if (event_base_loopexit(event_base, NULL) < 0)
+    event_base_loopbreak(event_base);
 }
 
 /* Pushes a closed Base. */
@@ -340,11 +358,14 @@ static int lev_base_loopexit (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
   struct timeval tv;
   const struct timeval *after = levL_time(L, 2, 2, &tv);
+  int r = 0;
   levL_freshen(base);
   if (after == NULL)
-    event_base_loopexit(base->event_base, NULL);
+    r = event_base_loopexit(base->event_base, NULL);
   else if (!exitsbefore(base, after))       /* the earliest counts */
-    event_add(&base->exit, after);
+    r = event_add(&base->exit, after);
+  if (r < 0)
+    return levL_nomemory(L);
   lua_settop(L, 1);
   return 1;
 }
@@ -468,23 +489,25 @@ static int lev_base_gettime_monotonic (lua_State *L) {
   return 1;
 }
 
-/* False if there can be no more of them. */
-static bool addcommon (lev_Base *base, const struct timeval *duration) {
+/* 0 or an errno */
+static int addcommon (lev_Base *base, const struct timeval *duration) {
   size_t size = ((size_t)base->ncommon + 1) * sizeof(lev_Common);
   lev_Common *c;
   if (levL_commontime(base, duration) != duration)
-    return true;
-  c = base->ncommon < MAXCOMMON ? realloc(base->common, size) : NULL;
+    return 0;
+  if (base->ncommon == MAXCOMMON)
+    return ENOSPC;
+  c = realloc(base->common, size);
   if (c == NULL)
-    return false;
+    return ENOMEM;
   base->common = c;
   c += base->ncommon;
   c->duration = *duration;
   c->queue = event_base_init_common_timeout(base->event_base, duration);
   if (c->queue == NULL)
-    return false;
+    return ENOMEM;
   base->ncommon++;
-  return true;
+  return 0;
 }
 
 /* base:init_common_timeout(seconds) -> base | nil, message, errno */
@@ -492,10 +515,13 @@ static int lev_base_init_common_timeout (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
   struct timeval tv;
   const struct timeval *duration = levL_time(L, 2, 2, &tv);
+  int err;
   if (duration == NULL || !evutil_timerisset(duration))
     return levL_expected(L, 2, 2, "seconds above 0");
-  if (!addcommon(base, duration))
-    return levL_refuse(L, ENOSPC, "no room for another common timeout");
+  err = addcommon(base, duration);
+  if (err)
+    return levL_refuse(L, err, err == ENOSPC
+                       ? "no room for another common timeout" : NULL);
   lua_settop(L, 1);
   return 1;
 }
