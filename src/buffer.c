@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* {==== Accessors ==== */
@@ -111,6 +112,9 @@ lev_Buffer *levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
 
 /* {==== Data: strings, numbers and buffers ==== */
 
+/* Bytes that are joined on the stack before they are added. */
+#define SHORT 1024
+
 /* Numbers become their strings first, and large strings get room: that
    allocates, so it can run a finalizer, which is anybody's code. What is open
    is checked after it. */
@@ -127,15 +131,64 @@ void levL_checkdata (lua_State *L, int first, int last) {
       levL_checksource(L, arg);
 }
 
-/* Adds data that levL_checkdata has seen; false without memory. */
+/* Strings, if they are short together: their length; else 0. */
+static size_t shortlength (lua_State *L, int first, int last) {
+  size_t n = 0;
+  for (int arg = first; arg <= last && n <= SHORT; arg++)
+    n += lua_type(L, arg) == LUA_TSTRING ? lua_rawlen(L, arg) : SHORT + 1;
+  return n <= SHORT ? n : 0;
+}
+
+static int addshort (lua_State *L, int first, int last, struct evbuffer *to) {
+  char all[SHORT];
+  size_t n = 0;
+  for (int arg = first; arg <= last; arg++) {
+    memcpy(all + n, lua_tostring(L, arg), lua_rawlen(L, arg));
+    n += lua_rawlen(L, arg);
+  }
+  return evbuffer_add(to, all, n);
+}
+
+/* A buffer with the string at 'arg', or NULL. */
+static struct evbuffer *newpiece (lua_State *L, int arg) {
+  struct evbuffer *piece = evbuffer_new();
+  if (piece && levL_addstring(L, arg, piece) < 0) {
+    evbuffer_free(piece);
+    piece = NULL;
+  }
+  return piece;
+}
+
+/* Each string gets a buffer of its own before anything moves: moving takes no
+   memory. */
+static int addpieces (lua_State *L, int first, int last, struct evbuffer *to) {
+  size_t n = (size_t)(last - first) + 1;
+  struct evbuffer **pieces = calloc(n, sizeof(*pieces));
+  bool ok = pieces != NULL;
+  for (int arg = first; ok && arg <= last; arg++)
+    if (lua_type(L, arg) == LUA_TSTRING)
+      ok = (pieces[arg - first] = newpiece(L, arg)) != NULL;
+  for (int arg = first; pieces && arg <= last; arg++) {
+    struct evbuffer *piece = pieces[arg - first];
+    if (ok)
+      evbuffer_add_buffer(to, piece ? piece : levL_tobuffer(L, arg));
+    if (piece)
+      evbuffer_free(piece);
+  }
+  free(pieces);
+  return ok ? 0 : -1;
+}
+
+/* Adds data that levL_checkdata has seen, all of it or, without memory, none:
+   then it is false. */
 bool levL_adddata (lua_State *L, int first, int last, struct evbuffer *to) {
   int r = 0;
-  for (int arg = first; arg <= last && r == 0; arg++) {
-    if (lua_type(L, arg) == LUA_TSTRING)
-      r = levL_addstring(L, arg, to);
-    else
-      r = evbuffer_add_buffer(to, ((lev_Buffer *)lua_touserdata(L, arg))->buf);
-  }
+  if (first == last && lua_type(L, first) == LUA_TSTRING)
+    r = levL_addstring(L, first, to);
+  else if (shortlength(L, first, last) > 0)
+    r = addshort(L, first, last, to);
+  else if (first <= last)
+    r = addpieces(L, first, last, to);
   return r == 0;
 }
 
@@ -315,24 +368,64 @@ static int lev_buffer_prepend_buffer (lua_State *L) {
   return 1;
 }
 
+/* How many of the first 'n' bytes, fewer than there are, fill pieces of the
+   buffer that can be moved as they are. */
+static size_t wholepieces (struct evbuffer *buf, size_t n) {
+  struct evbuffer_ptr p;
+  struct evbuffer_iovec piece;
+  size_t at = 0;
+  evbuffer_ptr_set(buf, &p, 0, EVBUFFER_PTR_SET);
+  while (evbuffer_peek(buf, 1, &p, &piece, 1) > 0 && piece.iov_len <= n - at) {
+    at += piece.iov_len;
+    evbuffer_ptr_set(buf, &p, piece.iov_len, EVBUFFER_PTR_ADD);
+  }
+  return at;
+}
+
+/* Copies up to 'n' bytes that lie in one piece. */
+static int copypiece (struct evbuffer *buf, size_t at, size_t n,
+                      struct evbuffer *to) {
+  struct evbuffer_ptr p;
+  struct evbuffer_iovec piece;
+  evbuffer_ptr_set(buf, &p, at, EVBUFFER_PTR_SET);
+  evbuffer_peek(buf, (ev_ssize_t)n, &p, &piece, 1);
+  return evbuffer_add(to, piece.iov_base, n);
+}
+
+/* Moves 'n' bytes, fewer than there are, or none: false without memory.
+   libevent itself would lose those that it has to copy, the last ones. */
+static bool movepart (struct evbuffer *buf, struct evbuffer *to, size_t n) {
+  size_t whole = wholepieces(buf, n);
+  struct evbuffer *last = whole > 0 ? evbuffer_new() : to;
+  bool ok = last && (n == whole || copypiece(buf, whole, n - whole, last) == 0);
+  if (ok && whole > 0) {
+    evbuffer_remove_buffer(buf, to, whole);
+    evbuffer_add_buffer(to, last);
+  }
+  if (ok)
+    evbuffer_drain(buf, n - whole);
+  if (last && last != to)
+    evbuffer_free(last);
+  return ok;
+}
+
 /* buffer:remove_buffer(to, n) -> count */
 static int lev_buffer_remove_buffer (lua_State *L) {
   struct evbuffer *buf = levL_checksource(L, 1);
   size_t n = (size_t)levL_range(L, 3, 3, 0, LUA_MAXINTEGER);
+  size_t len = evbuffer_get_length(buf);
   struct evbuffer *to;
-  size_t moved = 0;
-  int r = 0;
+  bool ok = true;
   luaL_argcheck(L, !lua_rawequal(L, 1, 2), 2, "another Buffer expected");
   to = levL_checksink(L, 2);
-  while (moved < n && r >= 0 && evbuffer_get_length(buf) > 0) {
-    size_t part = n - moved < INT_MAX ? n - moved : INT_MAX;
-    r = evbuffer_remove_buffer(buf, to, part);
-    moved += r > 0 ? (size_t)r : 0;
-  }
+  if (n >= len)
+    evbuffer_add_buffer(to, buf);
+  else
+    ok = movepart(buf, to, n);
   levL_settlesink(L, 2);
-  if (r < 0)
+  if (!ok)
     return levL_nomemory(L);
-  lua_pushinteger(L, (lua_Integer)moved);
+  lua_pushinteger(L, (lua_Integer)(n < len ? n : len));
   return 1;
 }
 

@@ -135,6 +135,15 @@ int levL_addstring (lua_State *L, int arg, struct evbuffer *to) {
   return r;
 }
 
+/* libevent leaves a part of the bytes there when memory ends. */
+static int prepend (struct evbuffer *to, const char *s, size_t len) {
+  size_t before = evbuffer_get_length(to);
+  int r = evbuffer_prepend(to, s, len);
+  if (r < 0)
+    evbuffer_drain(to, evbuffer_get_length(to) - before);
+  return r;
+}
+
 /* Puts the string at 'arg' before the start; -1 without memory. */
 int levL_prependstring (lua_State *L, int arg, struct evbuffer *to) {
   size_t len;
@@ -142,7 +151,7 @@ int levL_prependstring (lua_State *L, int arg, struct evbuffer *to) {
   struct evbuffer *buf = islarge(L, arg) ? refer(L, arg) : NULL;
   int r;
   if (buf == NULL)
-    return evbuffer_prepend(to, s, len);
+    return prepend(to, s, len);
   r = evbuffer_prepend_buffer(to, buf);
   evbuffer_free(buf);
   return r;
