@@ -150,6 +150,34 @@ static bool isbuilt (lev_Bufferevent *b) {
   return levL_maketurn(b) && evbuffer_add_cb(outputof(b), onmove, b);
 }
 
+static void onmark (evutil_socket_t fd, short what, void *arg) {
+  (void)fd; (void)what; (void)arg;
+}
+
+/* Without memory for the callback of an end libevent gives that end up before
+   it has made its events: the one that is to end it is active, but does not
+   know for whom. It is in the queue behind 'mark'. */
+static void nameends (const struct event *mark) {
+  struct event_callback *c = mark->ev_evcallback.evcb_active_next.tqe_next;
+  for (; c; c = c->evcb_active_next.tqe_next)
+    if (c->evcb_arg == NULL)
+      c->evcb_arg = (char *)c - offsetof(struct bufferevent, ev_read);
+}
+
+static bool newends (struct event_base *event_base,
+                     struct bufferevent *ends[2]) {
+  struct event mark;
+  bool ok;
+  event_assign(&mark, event_base, -1, 0, onmark, NULL);
+  event_priority_set(&mark, 0);
+  event_active(&mark, EV_TIMEOUT, 1);
+  ok = bufferevent_pair_new(event_base, 0, ends) == 0;
+  if (!ok)
+    nameends(&mark);
+  event_del(&mark);
+  return ok;
+}
+
 /* base:pair() -> bufferevent, bufferevent */
 static int lev_base_pair (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
@@ -158,7 +186,7 @@ static int lev_base_pair (lua_State *L) {
   lua_settop(L, 1);
   a = levL_newbev(L, 1, sizeof(*a), LEV_NUVBUFFEREVENT, &pair);   /* 2 */
   b = levL_newbev(L, 1, sizeof(*b), LEV_NUVBUFFEREVENT, &pair);   /* 3 */
-  if (bufferevent_pair_new(base->event_base, 0, ends) < 0)
+  if (!newends(base->event_base, ends))
     return levL_nomemory(L);
   levL_openbev(base, a, ends[0]);
   levL_openbev(base, b, ends[1]);
