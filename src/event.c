@@ -91,17 +91,20 @@ static void freeevent (lev_Object *o) {
 
 /* A signal event is deleted while event_reinit works, and added again with
    what is left of its timeout. */
-static void reinitevent (lev_Object *o, bool done) {
+static bool reinitevent (lev_Object *o, bool done) {
   lev_Event *e = (lev_Event *)o;
   if (!done) {
     e->again = e->signals && isadded(e);
-    if (!e->again)
-      return;
-    e->timed = levL_left(e->o.base, &e->ev, &e->left);
-    delevent(e);
+    if (e->again) {
+      e->timed = levL_left(e->o.base, &e->ev, &e->left);
+      delevent(e);
+    }
+    return true;
   }
-  else if (e->again)
-    event_add(&e->ev, e->timed ? &e->left : NULL);
+  if (!e->again || event_add(&e->ev, e->timed ? &e->left : NULL) == 0)
+    return true;
+  dropsignals(e);
+  return false;
 }
 
 static const lev_Kind kind = {

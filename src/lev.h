@@ -63,7 +63,8 @@ typedef struct lev_Kind {
   const char *tname;                        /* its metatable's name */
   bool (*active) (const lev_Object *o);     /* may libevent still call it? */
   void (*free) (lev_Object *o);             /* frees what libevent holds */
-  void (*reinit) (lev_Object *o, bool done);  /* around event_reinit, or NULL */
+  bool (*reinit) (lev_Object *o, bool done);  /* around event_reinit, or NULL;
+                                 false and errno: something is lost */
   const void *(*handle) (const lev_Object *o);  /* the argument of libevent's
                                  own events for it, or NULL: all are ours */
   lev_Each each;              /* what is anchored with it, itself too, or NULL */

@@ -10,6 +10,7 @@
 */
 #include "lev.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* {==== What the objects ask of their base ==== */
@@ -18,15 +19,20 @@
    there are none while it works. */
 int levL_reinit (lev_Base *base) {
   lev_Object *head = &base->objects;
-  int r;
+  int r, err;
   base->forks = levL_forks();
   for (lev_Object *o = head->next; o != head; o = o->next)
     if (o->kind->reinit)
       o->kind->reinit(o, false);
   r = event_reinit(base->event_base);
-  for (lev_Object *o = head->next; o != head; o = o->next)
-    if (o->kind->reinit)
-      o->kind->reinit(o, true);
+  err = errno;
+  for (lev_Object *o = head->next; o != head; o = o->next) {
+    if (o->kind->reinit && !o->kind->reinit(o, true)) {
+      r = -1;
+      err = errno;
+    }
+  }
+  errno = err;
   return r;
 }
 

@@ -158,12 +158,13 @@ static void freewaker (lev_Object *o) {
 
 /* The descriptors change before event_reinit adds them to the new back end.
    Where no other is left, the waker is mute in the child. */
-static void reinitwaker (lev_Object *o, bool done) {
+static bool reinitwaker (lev_Object *o, bool done) {
   lev_Waker *w = (lev_Waker *)o;
   if (!done && !isown(w->shared))
     renew(w->shared);
   if (done && !isown(w->shared))
     event_del(&w->ev);
+  return true;
 }
 
 static const lev_Kind kind = {
