@@ -223,8 +223,9 @@ static void onevent (evutil_socket_t fd, short what, void *arg) {
   if (c->o.base == NULL)
     return;
   c->telling = false;
-  if (!isempty(&c->due) || !isempty(&c->changed))
-    event_add(&c->ev, &nextturn);
+  if ((!isempty(&c->due) || !isempty(&c->changed))
+      && event_add(&c->ev, &nextturn) < 0)
+    event_active(&c->ev, EV_TIMEOUT, 1);    /* without memory for a timer */
 }
 
 /* ====} */

@@ -138,16 +138,21 @@ static lev_Listener *checklistener (lua_State *L) {
 /* libevent accepts until nothing is left and heeds no loopbreak, no error, and
    no other event: only a disabled listener stops. The timer enables it again
    in the next turn, whenever a loop runs that has one. */
+static void retryin (lev_Listener *l, const struct timeval *tv) {
+  if (event_add(&l->retry, tv) < 0)
+    event_active(&l->retry, EV_TIMEOUT, 1);   /* without memory for a timer */
+}
+
 static void pausefor (lev_Listener *l, const struct timeval *tv) {
   evconnlistener_disable(l->listener);
-  event_add(&l->retry, tv);
+  retryin(l, tv);
 }
 
 static void onretry (evutil_socket_t fd, short what, void *arg) {
   lev_Listener *l = arg;
   (void)fd; (void)what;
   if (l->enabled && evconnlistener_enable(l->listener) < 0)
-    event_add(&l->retry, &starvedpause);
+    retryin(l, &starvedpause);
 }
 
 typedef struct Accepted {
