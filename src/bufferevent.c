@@ -112,14 +112,19 @@ void levL_disable (lev_Bufferevent *b, short what) {
     bufferevent_disable(b->bev, what);
 }
 
-/* Reads again when the script has taken enough. */
+/* Reads again when the script has taken enough. The end of a pair that has not
+   paused is filled up by being enabled once more: nobody else does it. */
 static void resume (lev_Bufferevent *b) {
   size_t high = b->bev->wm_read.high;
   size_t len = evbuffer_get_length(bufferevent_get_input(b->bev));
-  if (b->full && (high == 0 || len < high)) {
+  if (high > 0 && len >= high)
+    return;
+  if (b->full) {
     b->full = false;
     levL_unpark(b);
   }
+  else if (levL_ispair(b))
+    bufferevent_enable(b->bev, bufferevent_get_enabled(b->bev) & EV_READ);
 }
 
 /* evbuffer's callback, in the middle of a change: it touches no buffer */
@@ -459,8 +464,8 @@ void levL_taketurn (lev_Bufferevent *b) {
     event_active(b->turn, EV_TIMEOUT, 1);
   else if (flags & EVLIST_ACTIVE)
     b->again = true;
-  else if (!(flags & EVLIST_TIMEOUT))
-    event_add(b->turn, &next);
+  else if (!(flags & EVLIST_TIMEOUT) && event_add(b->turn, &next) < 0)
+    event_active(b->turn, EV_TIMEOUT, 1);   /* better early than never */
 }
 
 /* ====} */
@@ -473,6 +478,16 @@ lev_Bufferevent *levL_newbev (lua_State *L, int base, size_t size, int nuv,
   lev_Bufferevent *b = levL_newobject(L, base, &kind, size, nuv);
   b->flavour = flavour;
   return b;
+}
+
+/* What libevent has just made, unless errno, 0 before, tells that there was no
+   memory for a part of it, which libevent does not say: then NULL. */
+struct bufferevent *levL_whole (struct bufferevent *bev) {
+  if (bev && errno == ENOMEM) {
+    bufferevent_free(bev);
+    return NULL;
+  }
+  return bev;
 }
 
 void levL_listen (lev_Bufferevent *b) {
@@ -540,6 +555,23 @@ static int lev_bufferevent_read_buffer (lua_State *L) {
   return 1;
 }
 
+/* libevent waits for the descriptor once something is to be sent, and says
+   nothing when it cannot. So that comes first; false without memory. */
+bool levL_awaitwrite (lev_Bufferevent *b) {
+  if (!levL_issocket(b) || !b->flavour->ready(b)
+      || !(bufferevent_get_enabled(b->bev) & EV_WRITE)
+      || event_pending(&b->bev->ev_write, EV_WRITE, NULL))
+    return true;
+  return bufferevent_enable(b->bev, EV_WRITE) == 0;
+}
+
+/* After the adding, of nothing perhaps. */
+void levL_awaited (lev_Bufferevent *b) {
+  if (levL_issocket(b) && b->flavour->ready(b)
+      && evbuffer_get_length(bufferevent_get_output(b->bev)) == 0)
+    event_del(&b->bev->ev_write);
+}
+
 /* bufferevent:write(data...) -> bufferevent */
 static int lev_bufferevent_write (lua_State *L) {
   lev_Bufferevent *b = levL_checktop(L, 1);
@@ -550,7 +582,9 @@ static int lev_bufferevent_write (lua_State *L) {
   luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
-  ok = levL_adddata(L, 2, last, bufferevent_get_output(b->bev));
+  ok = levL_awaitwrite(b)
+       && levL_adddata(L, 2, last, bufferevent_get_output(b->bev));
+  levL_awaited(b);
   levL_settle(L, 1, &b->o);
   if (!ok)
     return levL_nomemory(L);
@@ -659,11 +693,13 @@ static int lev_bufferevent_enable (lua_State *L) {
   lev_Bufferevent *b = levL_checktop(L, 1);
   short what = (short)levL_checkwords(L, 2, levL_directions);
   int err;
+  short was;
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
+  was = bufferevent_get_enabled(b->bev) | b->later;
   err = enable(b, what);
   if (err)
-    bufferevent_disable(b->bev, what);
+    levL_disable(b, what & ~was);
   levL_settle(L, 1, &b->o);
   if (err)
     return levL_refuse(L, err, NULL);
@@ -689,6 +725,19 @@ static int lev_bufferevent_enabled (lua_State *L) {
   return 1;
 }
 
+/* What libevent does for the high mark of reading is done here, in pauseatmark
+   and resume: it would take memory for it, and write through a null pointer
+   where there is none. It only has to know the mark, to read no more. */
+static void setmarks (struct bufferevent *bev, short what, size_t low,
+                      size_t high) {
+  if (what & EV_WRITE)
+    bufferevent_setwatermark(bev, EV_WRITE, low, high);
+  if (what & EV_READ) {
+    bufferevent_setwatermark(bev, EV_READ, low, 0);
+    bev->wm_read.high = high;
+  }
+}
+
 /* bufferevent:setwatermark(directions [, low [, high]]) -> bufferevent */
 static int lev_bufferevent_setwatermark (lua_State *L) {
   lev_Bufferevent *b = levL_checkbev(L, 1);
@@ -705,7 +754,7 @@ static int lev_bufferevent_setwatermark (lua_State *L) {
       return levL_nomemory(L);
   }
   levL_anchor(L, 1, &b->o);
-  bufferevent_setwatermark(b->bev, what, low, high);
+  setmarks(b->bev, what, low, high);
   resume(b);
   pauseatmark(b);
   levL_settle(L, 1, &b->o);

@@ -393,12 +393,12 @@ static lev_Bufferevent *checkbelow (lua_State *L, const lev_Base *base,
   return below;
 }
 
-/* Joins the two. The marks of reading are the filter's from now on: libevent
-   would call it again and again with what the function has left. */
+/* Joins the two: libevent enables the one below. */
 static bool join (lev_Base *base, lev_Filter *f, lev_Bufferevent *below) {
   struct bufferevent *bev;
-  levL_unmark(below);
-  bev = bufferevent_filter_new(below->bev, onpass, onpass, 0, NULL, f);
+  errno = 0;
+  bev = levL_whole(bufferevent_filter_new(below->bev, onpass, onpass, 0, NULL,
+                                          f));
   if (bev == NULL)
     return false;
   f->b.below = below;
@@ -417,6 +417,7 @@ static int lev_base_filter (lua_State *L) {
   bool out = levL_optcallback(L, 4);
   lev_Bufferevent *below;
   lev_Filter *f;
+  short enabled, later;
   lua_settop(L, 4);
   checkbelow(L, base, 2);
   f = (lev_Filter *)levL_newbev(L, 1, sizeof(*f), NUSERVALUES, &filter); /* 5 */
@@ -429,15 +430,21 @@ static int lev_base_filter (lua_State *L) {
   lua_setiuservalue(L, 5, OUTFILTER);
   levL_anchor(L, 2, &below->o);         /* enabled, it may send */
   levL_anchor(L, 5, &f->b.o);
+  enabled = bufferevent_get_enabled(below->bev);
+  later = below->later;
   if (!join(base, f, below)) {
     if (f->b.below)
       cut(&f->b);
     levL_free(&f->b.o);
     levL_listen(below);
+    bufferevent_disable(below->bev, LEV_DIRECTIONS & ~enabled);
+    below->later = later;
     levL_settle(L, 5, &f->b.o);
     levL_settle(L, 2, &below->o);
     return levL_nomemory(L);
   }
+  levL_unmark(below);         /* or libevent would call again and again with
+                                 what the function has left */
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, 5, LEV_UVBELOW);
   lua_pushvalue(L, 5);

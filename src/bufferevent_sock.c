@@ -114,12 +114,13 @@ static bool note (lev_Bufferevent *b, lev_Happening *h) {
   if (b->connecting && !connected)
     closefd(b);               /* the next connect starts from nothing */
   b->connecting = false;
-  if (connected) {
-    levL_unpark(b);
-    if (b->ending == LEV_OPEN)
-      levL_shutwrite(b);
-  }
   b->inconnected = connected;
+  if (connected && levL_unpark(b) < 0) {
+    h->what = BEV_EVENT_ERROR | BEV_EVENT_READING;
+    h->err = errno ? errno : ENOMEM;
+  }
+  else if (connected && b->ending == LEV_OPEN)
+    levL_shutwrite(b);
   return true;
 }
 
@@ -193,7 +194,9 @@ static lev_Bufferevent *newbev (lua_State *L, int base, int fd) {
   lev_Base *owner = lua_touserdata(L, base);
   lev_Bufferevent *b = levL_newbev(L, base, sizeof(*b), LEV_NUVBUFFEREVENT,
                                    &sock);
-  struct bufferevent *bev = bufferevent_socket_new(owner->event_base, fd, 0);
+  struct bufferevent *bev;
+  errno = 0;
+  bev = levL_whole(bufferevent_socket_new(owner->event_base, fd, 0));
   if (bev == NULL)
     levL_nomemory(L);
   levL_openbev(owner, b, bev);
@@ -284,7 +287,7 @@ static int await (lev_Bufferevent *b, int fd) {
   setfd(b, fd);
   b->connecting = bufferevent_socket_connect(b->bev, NULL, 0) == 0;
   refreeze(b);
-  return b->connecting ? 0 : errno;
+  return b->connecting ? 0 : errno ? errno : ENOMEM;
 }
 
 /* bufferevent:connect(address) -> bufferevent | nil, message, errno */

@@ -111,6 +111,7 @@ lev_Bufferevent *levL_newbev (lua_State *L, int base, size_t size, int nuv,
                               const lev_Flavour *flavour);
 void levL_openbev (lev_Base *base, lev_Bufferevent *b,
                    struct bufferevent *bev);
+struct bufferevent *levL_whole (struct bufferevent *bev);
 void levL_listen (lev_Bufferevent *b);
 bool levL_isbufferevent (const lev_Object *o);
 lev_Bufferevent *levL_checkbev (lua_State *L, int arg);
@@ -120,6 +121,8 @@ lev_Bufferevent *levL_top (lev_Bufferevent *b);
 size_t levL_unsent (const lev_Bufferevent *b);
 void levL_unmark (lev_Bufferevent *b);
 bool levL_reads (const lev_Bufferevent *b);
+bool levL_awaitwrite (lev_Bufferevent *b);
+void levL_awaited (lev_Bufferevent *b);
 void levL_park (lev_Bufferevent *b);
 int levL_unpark (lev_Bufferevent *b);
 void levL_disable (lev_Bufferevent *b, short what);
