@@ -20,7 +20,7 @@ local function check(a, b, done)
     local ok, message = pcall(function() bev:getcb() end)
     expect(tostring(bev):find "^libevent.Bufferevent", n,
            "Bufferevent expected, got " .. type(bev))
-    expect(ok, n, tostring(message):match "%((.*)%)$")
+    expect(ok, n, tostring(message):match "%((.*)%)$" or message)
   end
   expect(a ~= b, 2, "another Bufferevent expected")
   expect(a:base() == b:base(), 2, "Bufferevent is of another base")
@@ -40,8 +40,9 @@ return function(a, b, done)
   end
 
   local function pass(from, to)
-    if not pcall(to.write, to, from:input()) then     -- the script closed it
-      return finish("error", "closed")
+    local ok, message = pcall(to.write, to, from:input())
+    if not ok then                                    -- the script closed it
+      return finish("error", message:match "not enough memory" or "closed")
     end
     waiting[from] = #to:output() >= HIGH or nil
     if waiting[from] then from:disable "read" end
