@@ -118,8 +118,13 @@ $(BUILD)/standin/posix.so: spec/c/posix.c
 # Host programs: Lua and the objects of the module linked in.
 $(BUILD)/host $(BUILD)/threads $(BUILD)/torture: $(BUILD)/%: spec/c/%.c \
   src/lualibevent.h $(OBJECTS)
-	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(EVENT_LIBS) $(LUA_LIBS) \
-	  -lpthread -ldl -lm
+	$(CC) $(CFLAGS_ALL) -Isrc $(WRAPPED) -o $@ $< $(OBJECTS) $(EVENT_LIBS) \
+	  $(LUA_LIBS) -lpthread -ldl -lm
+
+# What the third one puts functions of its own in place of.
+$(BUILD)/torture: WRAPPED = $(addprefix -Wl$(comma)--wrap=,malloc calloc \
+  realloc free bufferevent_filter_new event_reinit)
+comma = ,
 
 # The second one again, its wakers as they are where there is no eventfd.
 $(BUILD)/pipes: spec/c/threads.c src/waker.c $(OBJECTS)

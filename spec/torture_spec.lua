@@ -1,62 +1,105 @@
---- One allocation fails, of Lua's or of libevent's, each one in turn: the call
---- says so, nothing is lost or left, and the base can be used afterwards.
---- spec/c/torture.c runs each scenario once for every allocation it makes.
+--- Memory ends, at each allocation in turn, of Lua's, of libevent's and of our
+--- own: the call says so, nothing is lost, left or half done, and the base can
+--- be used afterwards. spec/c/torture.c plays each scenario of spec/torture
+--- once for every allocation that it makes: that one fails alone, then it and
+--- all after it, then of libevent's only.
+---
+--- Under valgrind and the sanitizers it is every seventh one.
 
+local lfs = require "lfs"
+local libevent = require "libevent"
 local t = require "spec.helper"
+local torture = require "spec.torture"
 
---- A scenario, and what must still work after it.
-local function survives(name, scenario, afterwards)
-  it("survives " .. name, function()
-    local text, status = t.host("torture", ([[
-      local libevent, base
-      return function()
-        libevent = require "libevent"
-        base = assert(libevent.base())
-        %s
-      end, function()
-        local open = base and not tostring(base):find "closed"
-        base = open and base or require "libevent".base()
-        %s
-        local done = false
-        base:timer(function() done = true end):add(0)
-        pcall(base.loop, base, "nonblock")
-        pcall(base.loop, base, "nonblock")
-        assert(done, "no timer")
-        base:close()
-      end
-    ]]):format(scenario, afterwards or ""))
-    assert.match("\n?[%d]+ allocations, 0 faults\n$", text)
-    assert.equal(0, status, text)
-  end)
+local files = {}
+for file in lfs.dir "spec/torture" do
+  local name = file:match "^(%w+)%.lua$"
+  if name then files[#files + 1] = name end
 end
+table.sort(files)
+
+local stride = t.slow > 1 and 7 or 1
 
 describe("A lack of memory", function()
-  survives("making and closing a base", "base:close()")
+  for _, file in ipairs(files) do
+    for i, scenario in ipairs(require("spec.torture." .. file)) do
+      it(("is survived by %s (%s)"):format(scenario[1], file), function()
+        local text, status = t.host("torture -s " .. stride, ([[
+          local scenarios = require "spec.torture.%s"
+          return require "spec.torture".prepare(scenarios[%d])
+        ]]):format(file, i))
+        assert.match("%d allocations, 0 faults\n$", text)
+        assert.equal(0, status, text)
+      end)
+    end
+  end
+end)
 
-  survives("timers and events of the script's own", [[
-    local n = 0
-    local function count() n = n + 1 end
-    local timer = assert(base:timer(count):add(0))
-    base:user(count):active "read"
-    assert(base:once(nil, "timeout", count, 0))
-    assert(assert(timer:add(0)):del():add(0))
-    base:loop "nonblock"
-    base:loop "nonblock"
-    timer:close()
-    assert(n == 3)
-  ]])
+--- "libevent.Base.loop" -> the table that it is called in, for all that can be
+--- called.
+local function callable()
+  local found = {}
+  local function add(class, functions)
+    for name, f in pairs(functions) do
+      if type(f) == "function" then
+        found[class .. "." .. name] = {functions, name, f}
+      end
+    end
+  end
+  add("libevent", libevent)
+  for key, metatable in pairs(debug.getregistry()) do
+    if type(key) == "string" and key:match "^libevent%.%u%w*$" then
+      add(key, metatable.__index)
+    end
+  end
+  return found
+end
 
-  survives("buffers", [[
-    local a, b = libevent.buffer "one\r\ntwo", libevent.buffer()
-    a:add("x", 12, ("y"):rep(20000)):prepend "z"
-    assert(a:readln() == "zone")
-    b:add(a):add(b:copyout(3, 2))
-    a:add_buffer_reference(b)
-    local all = ""
-    for piece in a:chunks() do all = all .. piece end
-    assert(all == tostring(b) and #all == 20009, #all)
-    a:expand(100000):freeze "end"
-    a:close()
-    assert(b:search "12" == 5 and b:remove(4) == "twox")
-  ]])
+describe("The scenarios of a lack of memory", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("call every function and every method", function()
+    local missing = callable()
+    local all = {}
+    for name, place in pairs(missing) do
+      all[name] = place
+      place[1][place[2]] = function(...)
+        missing[name] = nil
+        return place[3](...)
+      end
+    end
+    local ok, message = xpcall(function()
+      for _, file in ipairs(files) do
+        for _, scenario in ipairs(require("spec.torture." .. file)) do
+          if not scenario.host then
+            local run, check = torture.prepare(scenario)
+            run()
+            check()
+          end
+        end
+      end
+    end, debug.traceback)
+    for name, place in pairs(callable()) do
+      place[1][place[2]] = all[name][3]
+    end
+    assert(ok, message)
+    local names = {}
+    for name in pairs(missing) do names[#names + 1] = name end
+    table.sort(names)
+    assert.equal("", table.concat(names, "\n"))
+  end)
+
+  it("call every function of lualibevent.h", function()
+    local function contents(path)
+      local file <close> = assert(io.open(path))
+      return file:read "a"
+    end
+    local host = contents "spec/c/torture.c"
+    for name in contents "src/lualibevent.h":gmatch "([%w_]+) %(" do
+      if name:find "^lua%w+_%w" then
+        assert.truthy(host:find(name, 1, true), name)
+      end
+    end
+  end)
 end)

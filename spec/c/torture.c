@@ -1,22 +1,27 @@
 /*
-** torture.c: runs a scenario again and again, and has one allocation fail
-** each time: the first one, the second, and so on, of Lua's and of libevent's
-** alike, until it gets through with all of them.
+** torture.c: runs a scenario again and again, and has allocations fail: the
+** first one, the second, and so on, until it gets through with all of them.
 **
-**   torture script.lua [from [to]]
+**   torture [-s stride] script.lua            all rounds, two at a time
+**   torture script.lua mode n                 one of them, in this process
 **
-** The script returns two functions. The first is the scenario: it ends well,
-** or with an error that tells of memory, in Lua's words or the system's. The
-** second is called after it, with memory for all, and must end well: what the
-** scenario left behind is usable. Then the state is closed, and no byte may be
-** left.
+** The script is run once, with memory for all, and returns two functions. The
+** first is the scenario: it ends well, or with an error that tells of memory,
+** in Lua's words or the system's. The second is called after it, with memory
+** for all, and must end well: what the scenario left behind is usable. Then
+** the state is closed, and neither memory nor a descriptor may be left.
 **
-** Each round is a state and a process of its own. A round that goes wrong is
-** told with its number, and can be run alone.
+** Lua's allocations are counted, libevent's, and those of our own C code: the
+** linker sends that code's malloc to the functions below. Lua asks a second
+** time after a collection, and is refused again.
+**
+** Each round is a process of its own. A round that goes wrong is told with
+** its mode and number, and can be run alone.
 */
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,60 +31,184 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <event2/event.h>
+#include <event2/bufferevent.h>
 
 #include "lualibevent.h"
 
-#define SECONDS 20            /* after which a round hangs */
+#define SECONDS 10            /* after which a round hangs */
+#define JOBS 2                /* rounds at a time */
+#define DESCRIPTORS 256       /* that are looked at */
 
-enum { THROUGH = 10, DONE, FAULT };     /* how a child ends */
+/* How a child ends. */
+enum { THROUGH = 10, DONE, FAULT };
 
-static long count;            /* allocations since it was armed */
+/* Which allocations fail. */
+typedef struct Mode {
+  const char *name;
+  int lua;                    /* Lua's too */
+  int forever;                /* from the n-th on */
+} Mode;
+
+static const Mode modes[] = {
+  {"allocation %ld alone", 1, 0},
+  {"allocation %ld and all after it", 1, 1},
+  {"libevent's allocation %ld and all after it", 0, 1},
+  {NULL, 0, 0}
+};
+
+static const Mode *mode;
 static long failing;          /* the one that fails; 0: none */
+static long playing;          /* the n of this round */
+static long count;            /* allocations since it was armed */
 static int failed;            /* it has failed */
-static long blocks;           /* of libevent's, not freed */
+static int collecting;        /* Lua collects before each allocation */
+static long blocks;           /* of libevent's and of ours, not freed */
 static size_t bytes;          /* of Lua's, not freed */
 
-static int fails (void) {
-  if (failing == 0 || ++count != failing)
+/* {==== Memory ==== */
+
+void *__real_malloc (size_t size);
+void *__real_calloc (size_t n, size_t size);
+void *__real_realloc (void *block, size_t size);
+void __real_free (void *block);
+
+static int fails (int lua) {
+  if (failing == 0 || (lua && !mode->lua))
+    return 0;
+  count++;
+  if (count != failing && !(mode->forever && count > failing))
     return 0;
   failed = 1;
   errno = ENOMEM;
   return 1;
 }
 
+/* What Lua was refused: it asks for the same once more. 'type' is that of a
+   new object, or 0: then it may be a luaL_Buffer that asks, and that does so
+   only once. */
+static struct { int now; const void *block; size_t size; } asked;
+
+static int refuses (const void *block, size_t type, size_t size) {
+  int again = asked.now && asked.block == block && asked.size == size;
+  asked.now = !again && ((collecting && type > 0) || fails(1));
+  asked.block = block;
+  asked.size = size;
+  return asked.now || (again && !collecting);
+}
+
 static void *luaalloc (void *ud, void *block, size_t old, size_t size) {
   void *new;
+  size_t type = block ? 0 : old;
   (void)ud;
   old = block ? old : 0;
   if (size == 0) {
-    free(block);
+    __real_free(block);
     bytes -= old;
     return NULL;
   }
-  if (size > old && fails())
+  if (size > old && refuses(block, type, size))
     return NULL;
-  new = realloc(block, size);
+  new = __real_realloc(block, size);
   if (new)
     bytes += size - old;
   return new;
 }
 
-static void *eventmalloc (size_t size) {
-  void *new = fails() ? NULL : malloc(size);
+void *__wrap_malloc (size_t size) {
+  void *new = fails(0) ? NULL : __real_malloc(size);
   blocks += new != NULL;
   return new;
 }
 
-static void *eventrealloc (void *block, size_t size) {
-  void *new = fails() ? NULL : realloc(block, size);
+void *__wrap_calloc (size_t n, size_t size) {
+  void *new = fails(0) ? NULL : __real_calloc(n, size);
+  blocks += new != NULL;
+  return new;
+}
+
+void *__wrap_realloc (void *block, size_t size) {
+  void *new = fails(0) ? NULL : __real_realloc(block, size);
   blocks += block == NULL && new != NULL;
   return new;
 }
 
-static void eventfree (void *block) {
+void __wrap_free (void *block) {
   blocks -= block != NULL;
-  free(block);
+  __real_free(block);
 }
+
+/* ====} */
+
+/* {==== What libevent cannot do without memory ==== */
+
+/* libevent writes through a null pointer when memory ends in the middle of
+   this: doc/guide.md tells. */
+struct bufferevent *__real_bufferevent_filter_new (struct bufferevent *below,
+    bufferevent_filter_cb in, bufferevent_filter_cb out, int options,
+    void (*freectx) (void *), void *ctx);
+
+struct bufferevent *__wrap_bufferevent_filter_new (struct bufferevent *below,
+    bufferevent_filter_cb in, bufferevent_filter_cb out, int options,
+    void (*freectx) (void *), void *ctx) {
+  long n = failing;
+  struct bufferevent *bev;
+  failing = 0;
+  bev = __real_bufferevent_filter_new(below, in, out, options, freectx, ctx);
+  failing = n;
+  return bev;
+}
+
+/* And in the middle of this one it ends the process. */
+int __real_event_reinit (struct event_base *base);
+
+int __wrap_event_reinit (struct event_base *base) {
+  long n = failing;
+  int r;
+  failing = 0;
+  r = __real_event_reinit(base);
+  failing = n;
+  return r;
+}
+
+/* ====} */
+
+/* {==== The host's side, for scenarios of src/lualibevent.h ==== */
+
+static struct event_base *hostbase;
+
+static int hosted (lua_State *L) {
+  if (hostbase == NULL)
+    hostbase = event_base_new();
+  if (hostbase == NULL)
+    return luaL_error(L, "not enough memory");
+  lualibevent_pushbase(L, hostbase);
+  return 1;
+}
+
+/* The host's own loop, with a wake from outside Lua. */
+static int hostloop (lua_State *L) {
+  lualibevent_Waker *waker = lualibevent_towaker(L, 1);
+  lualibevent_wake(waker);
+  lualibevent_dropwaker(waker);
+  event_base_loop(hostbase, EVLOOP_NONBLOCK);
+  return 0;
+}
+
+static const luaL_Reg host[] = {
+  {"base", hosted},
+  {"loop", hostloop},
+  {NULL, NULL}
+};
+
+static void endhost (void) {
+  if (hostbase)
+    event_base_free(hostbase);
+  hostbase = NULL;
+}
+
+/* ====} */
+
+/* {==== Rounds ==== */
 
 static int isclean (const char *message) {
   return strstr(message, "not enough memory")
@@ -93,89 +222,169 @@ static int traceback (lua_State *L) {
   return 1;
 }
 
-static lua_State *newstate (void) {
+/* Lua has no memory to call a finalizer, and never calls it again: what it
+   would have freed is lost, and not by us. */
+static int unfinished;
+
+static void onwarning (void *ud, const char *message, int more) {
+  (void)ud; (void)more;
+  unfinished |= strstr(message, "__gc") != NULL;
+}
+
+/* [1] traceback, [2] the scenario, [3] what comes after it; NULL if the
+   script fails. */
+static lua_State *newstate (const char *script) {
   lua_State *L = lua_newstate(luaalloc, NULL);
+  lua_setwarnf(L, onwarning, NULL);
   luaL_openlibs(L);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_libevent_core);
   lua_setfield(L, -2, "libevent.core");
+  luaL_newlib(L, host);
+  lua_setglobal(L, "host");
   lua_settop(L, 0);
-  return L;
+  lua_pushcfunction(L, traceback);
+  if (luaL_loadfile(L, script) == LUA_OK && lua_pcall(L, 0, 2, 1) == LUA_OK)
+    return L;
+  fprintf(stderr, "script: %s\n", lua_tostring(L, -1));
+  return NULL;
 }
 
-static int fault (lua_State *L, long n, const char *what) {
-  fprintf(stderr, "allocation %ld: %s: %s\n", n, what,
-          L ? lua_tostring(L, -1) : "");
+static int fault (const char *what, const char *message) {
+  char name[80];
+  snprintf(name, sizeof(name), playing ? mode->name : "no failure", playing);
+  fprintf(stderr, "%s: %s: %s\n", name, what, message);
   return 1;
 }
 
-/* One round, in which the n-th allocation fails: 0, or 1 for a fault. */
-static int play (const char *script, long n) {
-  lua_State *L = newstate();
-  int bad = 0;
-  lua_pushcfunction(L, traceback);
-  if (luaL_loadfile(L, script) || lua_pcall(L, 0, 2, 1))
-    return fault(L, n, "script");
-  count = 0;
-  failed = 0;
-  failing = n;
-  lua_pushvalue(L, 2);
-  if (lua_pcall(L, 0, 0, 1)) {
-    failing = 0;
-    if (!isclean(lua_tostring(L, -1)))
-      bad = fault(L, n, "error");
-  }
+static int descriptors (void) {
+  int n = 0;
+  for (int fd = 0; fd < DESCRIPTORS; fd++)
+    n += fcntl(fd, F_GETFD) != -1;
+  return n;
+}
+
+/* Calls the function at 'f': 0, or 1 for a fault. */
+static int call (lua_State *L, int f, const char *what, int mayfail) {
+  const char *message;
+  lua_pushvalue(L, f);
+  if (lua_pcall(L, 0, 0, 1) == LUA_OK)
+    return 0;
+  message = lua_tostring(L, -1);
+  return mayfail && isclean(message) ? 0 : fault(what, message);
+}
+
+static int left (const char *what, long n) {
+  char text[24];
+  snprintf(text, sizeof(text), "%ld", n);
+  return n == 0 || unfinished ? 0 : fault(what, text);
+}
+
+/* One round, in which the n-th allocation fails, 0 for none: 0, or 1 for a
+   fault. 'kept': blocks of before the state. */
+static int play (lua_State *L, long n, long kept) {
+  int fds = descriptors();
+  int bad;
+  failing = playing = n;
+  bad = call(L, 2, "error", n > 0);
   failing = 0;
-  lua_pushvalue(L, 3);
-  if (lua_pcall(L, 0, 0, 1))
-    bad = fault(L, n, "afterwards");
+  collecting = 0;
+  bad |= call(L, 3, "afterwards", 0);
   lua_close(L);
-  if (bytes != 0) {
-    fprintf(stderr, "allocation %ld: %lu bytes of Lua's left\n", n,
-            (unsigned long)bytes);
-    bytes = 0;
-    bad = 1;
-  }
+  endhost();
+  bad |= left("bytes of Lua's left", (long)bytes);
+  bad |= left("blocks left", blocks - kept);
+  bad |= left("descriptors left", descriptors() - fds);
   return bad;
 }
 
-/* A round in a process of its own, which may crash or hang: how it ended. */
-static int child (const char *script, long n) {
-  long before;
-  int bad, status = 0;
+/* Begins a round in a process of its own, which may crash or hang. */
+static pid_t start (lua_State *L, long n, long kept) {
   pid_t pid = fork();
   if (pid == 0) {
+    int bad;
     alarm(SECONDS);
-    before = blocks;
-    bad = play(script, n);
-    if (blocks != before) {
-      fprintf(stderr, "allocation %ld: %ld blocks of libevent's left\n", n,
-              blocks - before);
-      bad = 1;
-    }
+    bad = play(L, n, kept);
     _exit(bad ? FAULT : failed ? DONE : THROUGH);
   }
+  return pid;
+}
+
+/* How it ended. */
+static int finish (pid_t pid, long n) {
+  int status = 0;
+  char text[40];
   waitpid(pid, &status, 0);
-  if (!WIFSIGNALED(status))
+  if (WIFEXITED(status) && WEXITSTATUS(status) >= THROUGH)
     return WEXITSTATUS(status);
-  fprintf(stderr, "allocation %ld: signal %d\n", n, WTERMSIG(status));
+  snprintf(text, sizeof(text), WIFSIGNALED(status) ? "signal %d" : "exit %d",
+           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+  playing = n;
+  fault("ended", text);
   return FAULT;
 }
 
+typedef struct Result { long rounds, faults; } Result;
+
+/* All rounds of a mode: until nothing fails any more. */
+static void playall (lua_State *L, long stride, long kept, Result *result) {
+  int going = 1;
+  for (long n = 1; going; n += JOBS * stride) {
+    pid_t pids[JOBS];
+    for (int i = 0; i < JOBS; i++)
+      pids[i] = start(L, n + i * stride, kept);
+    going = 0;
+    for (int i = 0; i < JOBS; i++) {
+      int end = finish(pids[i], n + i * stride);
+      result->rounds += end != THROUGH;
+      result->faults += end == FAULT;
+      going += end != THROUGH;
+    }
+  }
+}
+
+/* No failure: as it is, or with a collection before each of Lua's allocations,
+   by which all that is not held is gone. */
+static int playplain (const char *script, long kept, int collect) {
+  lua_State *L = newstate(script);
+  collecting = collect;
+  return L == NULL || play(L, 0, kept);
+}
+
+/* What libevent keeps for the process, once the module is open. */
+static long keptblocks (const char *script) {
+  lua_State *L = newstate(script);
+  if (L)
+    lua_close(L);
+  return blocks;
+}
+
 int main (int argc, char **argv) {
-  long n = argc > 2 ? atol(argv[2]) : 1;
-  long to = argc > 3 ? atol(argv[3]) : 1000000;
-  long faults = 0;
-  int end = DONE;
+  Result result = {0, 0};
+  long stride = 1, kept;
+  lua_State *L;
+  if (argc > 3 && strcmp(argv[1], "-s") == 0) {
+    stride = atol(argv[2]);
+    argv += 2;
+    argc -= 2;
+  }
   if (argc < 2)
     return 2;
-  event_set_mem_functions(eventmalloc, eventrealloc, eventfree);
-  if (play(argv[1], 0))           /* what libevent keeps for the process */
-    return 1;
-  for (; n <= to && end != THROUGH; n++) {
-    end = child(argv[1], n);
-    faults += end == FAULT;
+  mode = modes;
+  event_set_mem_functions(__wrap_malloc, __wrap_realloc, __wrap_free);
+  kept = keptblocks(argv[1]);
+  if (argc > 3) {
+    mode = modes + atol(argv[2]);
+    return play(newstate(argv[1]), atol(argv[3]), kept);
   }
-  printf("%ld allocations, %ld faults\n", n - 1, faults);
-  return faults != 0;
+  if (playplain(argv[1], kept, 0) || playplain(argv[1], kept, 1))
+    return 1;
+  L = newstate(argv[1]);
+  for (; mode->name; mode++)
+    playall(L, stride, kept, &result);
+  lua_close(L);
+  printf("%ld allocations, %ld faults\n", result.rounds, result.faults);
+  return result.faults != 0;
 }
+
+/* ====} */
