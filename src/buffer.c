@@ -71,6 +71,8 @@ struct evbuffer *levL_checksink (lua_State *L, int arg) {
     levL_anchor(L, -1, b->owner);
     lua_pop(L, 1);
     levL_freshen(b->owner->base);
+    if (!b->owner->kind->sends(b->owner, false))
+      levL_nomemory(L);
   }
   return b->buf;
 }
@@ -79,6 +81,7 @@ struct evbuffer *levL_checksink (lua_State *L, int arg) {
 void levL_settlesink (lua_State *L, int arg) {
   lev_Buffer *b = lua_touserdata(L, arg);
   if (b->owner) {
+    b->owner->kind->sends(b->owner, true);
     lua_getiuservalue(L, arg, LEV_UVOWNER);
     levL_settle(L, lua_gettop(L), b->owner);
     lua_pop(L, 1);

@@ -187,13 +187,28 @@ static void freebufferevent (lev_Object *o) {
   }
 }
 
+/* libevent waits for the descriptor once something is to be sent, and says
+   nothing when it cannot. So that comes first; and it ends again when there
+   was nothing to add. */
+static bool sends (lev_Object *o, bool done) {
+  lev_Bufferevent *b = (lev_Bufferevent *)o;
+  struct event *ev = &b->bev->ev_write;
+  if (!levL_issocket(b) || !b->flavour->ready(b))
+    return true;
+  if (done && evbuffer_get_length(bufferevent_get_output(b->bev)) == 0)
+    event_del(ev);
+  return done || event_pending(ev, EV_WRITE, NULL)
+         || !(bufferevent_get_enabled(b->bev) & EV_WRITE)
+         || bufferevent_enable(b->bev, EV_WRITE) == 0;
+}
+
 static const void *handle (const lev_Object *o) {
   return ((const lev_Bufferevent *)o)->bev;
 }
 
 static const lev_Kind kind = {
   .tname = LEV_BUFFEREVENT, .active = isactive, .free = freebufferevent,
-  .handle = handle, .each = each
+  .handle = handle, .sends = sends, .each = each
 };
 
 bool levL_isbufferevent (const lev_Object *o) {
@@ -555,23 +570,6 @@ static int lev_bufferevent_read_buffer (lua_State *L) {
   return 1;
 }
 
-/* libevent waits for the descriptor once something is to be sent, and says
-   nothing when it cannot. So that comes first; false without memory. */
-bool levL_awaitwrite (lev_Bufferevent *b) {
-  if (!levL_issocket(b) || !b->flavour->ready(b)
-      || !(bufferevent_get_enabled(b->bev) & EV_WRITE)
-      || event_pending(&b->bev->ev_write, EV_WRITE, NULL))
-    return true;
-  return bufferevent_enable(b->bev, EV_WRITE) == 0;
-}
-
-/* After the adding, of nothing perhaps. */
-void levL_awaited (lev_Bufferevent *b) {
-  if (levL_issocket(b) && b->flavour->ready(b)
-      && evbuffer_get_length(bufferevent_get_output(b->bev)) == 0)
-    event_del(&b->bev->ev_write);
-}
-
 /* bufferevent:write(data...) -> bufferevent */
 static int lev_bufferevent_write (lua_State *L) {
   lev_Bufferevent *b = levL_checktop(L, 1);
@@ -582,9 +580,9 @@ static int lev_bufferevent_write (lua_State *L) {
   luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
-  ok = levL_awaitwrite(b)
+  ok = sends(&b->o, false)
        && levL_adddata(L, 2, last, bufferevent_get_output(b->bev));
-  levL_awaited(b);
+  sends(&b->o, true);
   levL_settle(L, 1, &b->o);
   if (!ok)
     return levL_nomemory(L);

@@ -67,6 +67,8 @@ typedef struct lev_Kind {
                                  false and errno: something is lost */
   const void *(*handle) (const lev_Object *o);  /* the argument of libevent's
                                  own events for it, or NULL: all are ours */
+  bool (*sends) (lev_Object *o, bool done);  /* around an adding to its output;
+                                 false: without memory; NULL: it has none */
   lev_Each each;              /* what is anchored with it, itself too, or NULL */
   void (*push) (lua_State *L, int object);  /* what set_error_cb's callback gets
                                                in place of it, or NULL */

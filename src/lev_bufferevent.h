@@ -121,8 +121,6 @@ lev_Bufferevent *levL_top (lev_Bufferevent *b);
 size_t levL_unsent (const lev_Bufferevent *b);
 void levL_unmark (lev_Bufferevent *b);
 bool levL_reads (const lev_Bufferevent *b);
-bool levL_awaitwrite (lev_Bufferevent *b);
-void levL_awaited (lev_Bufferevent *b);
 void levL_park (lev_Bufferevent *b);
 int levL_unpark (lev_Bufferevent *b);
 void levL_disable (lev_Bufferevent *b, short what);

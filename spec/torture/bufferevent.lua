@@ -74,6 +74,25 @@ return {
     assert(#server:input() == 0 and #client:output() == 0)
   end},
 
+  {"the first words of a socket", function(s)
+    s.fd, s.fd2 = libevent.socketpair()
+    local bev, got = s.base:bufferevent(s.fd), libevent.buffer()
+    s.fd = false
+    bev:set_timeouts(nil, 5):output():add "data"
+    s:run(function() return got:read(s.fd2) end)
+    assert(tostring(got) == "data")
+  end},
+
+  {"the first words of a filter on a socket", function(s)
+    s.fd, s.fd2 = libevent.socketpair()
+    local bev, got = s.base:bufferevent(s.fd), libevent.buffer()
+    s.fd = false
+    local filter = s.base:filter(bev):setcb(nil, nil, s.onevent)
+    filter:write "data"
+    s:run(function() return got:read(s.fd2) end)
+    assert(tostring(got) == "data")
+  end},
+
   {"the watermarks", function(s)
     local server, client = s:connected()
     local calls, n = 0, 0
