@@ -4,7 +4,7 @@
 --- once for every allocation that it makes: that one fails alone, then it and
 --- all after it, then of libevent's only.
 ---
---- Under valgrind and the sanitizers it is every seventh one.
+--- Under valgrind and the sanitizers it is every third one.
 
 local lfs = require "lfs"
 local libevent = require "libevent"
@@ -18,7 +18,7 @@ for file in lfs.dir "spec/torture" do
 end
 table.sort(files)
 
-local stride = t.slow > 1 and 7 or 1
+local stride = t.slow > 1 and 3 or 1
 
 describe("A lack of memory", function()
   for _, file in ipairs(files) do
