@@ -1493,7 +1493,7 @@ describe("a filter", function()
           b:setcb(nil, nil, function() end)
           filter:setcb(act, act, act)
           call(filter, a, b)
-          base:timer(function() assert.is_true(called) end):add(0.01)
+          base:timer(function() assert.is_true(called) end):add(0.04)
         end
         t.run(base)
         base:close()
