@@ -56,14 +56,16 @@ TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
   LUA=$(LUA)
 # What the specs and the benchmarks run beside Lua.
 TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/threads $(BUILD)/pipes \
-  $(BUILD)/torture $(BUILD)/standin/posix.so
+  $(BUILD)/torture $(BUILD)/parsers $(BUILD)/standin/posix.so
 SPECS = spec
 # One test runner, or JOBS of them side by side, a file each.
 JOBS =
 BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" \
   $(wildcard $(SPECS:spec=spec/*_spec.lua)),$(1) $(SPECS))
+SECONDS = 180
 
-.PHONY: all run test valgrind soak lint install uninstall clean env
+.PHONY: all run test valgrind soak fuzz fuzz-parsers lint install uninstall \
+  clean env
 
 all: $(CORE)
 
@@ -107,6 +109,31 @@ soak:
 	@$(MAKE) --no-print-directory -s all $(BUILD)/load
 	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/soak.lua $(MINUTES)
 
+# Random programs on the whole API, under the sanitizers, for SECONDS; or with
+# SEED=n that of one seed.
+fuzz:
+ifdef SAN
+	@scripts/dependencies test
+	@$(MAKE) --no-print-directory -s all
+	@$(TREE) $(SANENV) spec/fuzz/run $(SECONDS) $(SEED)
+else
+	@$(MAKE) --no-print-directory fuzz SAN=1
+endif
+
+# What reads bytes and numbers, for SECONDS each, by clang's libFuzzer. With
+# KEEP=1 what it found goes into spec/fuzz/corpus, as little as covers all.
+fuzz-parsers:
+	@scripts/dependencies fuzz
+	@$(MAKE) --no-print-directory -s build-fuzz/parsers
+	@LUA=$(LUA) KEEP=$(KEEP) spec/fuzz/run_parsers $(SECONDS)
+
+build-fuzz/parsers: spec/fuzz/parsers.c $(wildcard src/*.[ch])
+	@mkdir -p $(@D)
+	clang -std=c99 -O1 -g -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=all -DLIBFUZZER -Isrc $(LUA_CFLAGS) \
+	  $(EVENT_CFLAGS) -o $@ $(filter %.c,$^) $(EVENT_LIBS) $(LUA_LIBS) \
+	  -lpthread -ldl -lm
+
 $(BUILD)/load: bench/load.c | $(BUILD)
 	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
 
@@ -130,6 +157,11 @@ comma = ,
 $(BUILD)/pipes: spec/c/threads.c src/waker.c $(OBJECTS)
 	$(CC) $(CFLAGS_ALL) -Isrc -DLEV_NOEVENTFD -o $@ $< src/waker.c \
 	  $(filter-out %/waker.o,$(OBJECTS)) $(EVENT_LIBS) $(LUA_LIBS) \
+	  -lpthread -ldl -lm
+
+# What fuzz-parsers runs, for inputs that are there.
+$(BUILD)/parsers: spec/fuzz/parsers.c $(OBJECTS)
+	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(EVENT_LIBS) $(LUA_LIBS) \
 	  -lpthread -ldl -lm
 
 lint:
@@ -157,4 +189,4 @@ uninstall:
 	-rmdir $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent
 
 clean:
-	rm -rf build build-*
+	rm -rf build build-* fuzz-*.txt

@@ -1,0 +1,479 @@
+--- One random program: calls of every function of libevent's, with arguments
+--- that fit and arguments that do not, in any order, from anywhere.
+---   lua5.4 spec/fuzz/api.lua SEED [STEPS]
+---
+--- The seed decides on everything: each step is drawn from the seed and its own
+--- number, so that what differs in one run, by the kernel's timing, does not
+--- make all steps after it others. Output is a line at the end,
+---   seed 7: 1500 steps
+--- and with COUNT=1 one for each function before it: how often it answered,
+--- refused (nil and a message) and raised. With TRACE=1 each call is told to
+--- stderr before it is made. The exit status is 0 or 1, by the program's own
+--- choice after that line; what goes wrong gives another, or no line.
+
+package.path = "./?.lua;" .. package.path
+
+local lfs = require "lfs"
+local libevent = require "libevent"
+local pool = require "spec.fuzz.pool"
+local signatures = require "spec.fuzz.signatures"
+local values = require "spec.fuzz.values"
+
+local SEED = math.tointeger(arg[1])
+local STEPS = math.tointeger(arg[2] or 1000)
+local TRACE, COUNT = os.getenv "TRACE", os.getenv "COUNT"
+assert(SEED and STEPS, "usage: api.lua SEED [STEPS]")
+
+local random, one = math.random, pool.one
+local steps = 0                 -- taken so far, in callbacks too
+local budget = 5 * STEPS        -- of these
+local depth = 0                 -- of callbacks
+local quiet = false             -- callbacks do nothing any more
+local step                      -- the function
+
+-- {==== Calls ====
+
+local counts = {}         -- "libevent.Base.loop" -> {answered, refused, raised}
+
+local function count(name, ok, result, message)
+  local c = counts[name] or {0, 0, 0}
+  local refused = result == nil and type(message) == "string"
+  local i = not ok and 3 or refused and 2 or 1
+  counts[name] = c
+  c[i] = c[i] + 1
+end
+
+local function fault(format, ...)
+  io.stderr:write(format:format(...), "\n")
+  os.exit(3, false)
+end
+
+local function describe(value)
+  local class = pool.classof(value)
+  if class or type(value) ~= "string" then
+    return class and tostring(value) or type(value) == "number"
+           and tostring(value) or type(value)
+  end
+  return #value < 30 and ("%q"):format(value) or #value .. " bytes"
+end
+
+local function trace(name, args)
+  local list = {}
+  for i = 1, args.n do list[i] = describe(args[i]) end
+  io.stderr:write(("%d %s%s(%s)\n"):format(steps, ("  "):rep(depth), name,
+                                           table.concat(list, ", ")))
+end
+
+--- Calls that a program makes at its own risk are changed into others.
+local before = {}
+
+--- Memory that is asked for is given, if the machine has it.
+local function modest(args, i)
+  local n = args[i]
+  if type(n) == "number" and n > 2^20 and n < 2^50 then args[i] = 2^20 // 1 end
+end
+before["libevent.secure_rng_bytes"] = function(args) modest(args, 1) end
+before["libevent.Buffer.expand"] = function(args) modest(args, 2) end
+
+--- A name that is looked up can take seconds.
+before["libevent.getaddrinfo"] = function(args)
+  if type(args[1]) == "string" then
+    args[1] = values.sensible("string", "libevent.getaddrinfo.host")
+  end
+end
+
+--- See values.lua on signals.
+before["libevent.Base.signal"] = function(args)
+  if type(args[2]) == "number" or type(args[2]) == "string" then
+    args[2] = values.sensible "libevent.signal"
+  end
+end
+
+before["libevent.Base.loop"] = function(args)
+  pcall(pool.guard, args[1])
+end
+before["libevent.Base.dispatch"] = before["libevent.Base.loop"]
+
+--- A socket of its own is about to take the place of somebody else's.
+before["libevent.Bufferevent.connect"] = function(args)
+  local ok, fd = pcall(function() return args[1]:getfd() end)
+  if ok and not fd then pool.lend(args[1], nil) end
+end
+
+--- The argument that is the callee's from now on, if it is a number.
+local taken = {["libevent.closesocket"] = 1, ["libevent.Base.listener"] = 2,
+               ["libevent.Base.bufferevent"] = 2,
+               ["libevent.Bufferevent.setfd"] = 2}
+
+--- What becomes of descriptors.
+local after = {}
+
+after["libevent.socketpair"] = function(_, a, b)
+  if a then pool.own(a) pool.own(b) end
+end
+
+after["libevent.Bufferevent.detach"] = function(args, fd)
+  if math.type(fd) == "integer" then pool.detached(args[1], fd) end
+end
+
+after["libevent.Base.bufferevent"] = function(args, bev)
+  pool.lend(bev, args[2] ~= nil and type(args[2]) ~= "number" or nil)
+end
+
+after["libevent.Bufferevent.setfd"] = function(args)
+  pool.lend(args[1], args[2] ~= nil and type(args[2]) ~= "number" or nil)
+end
+
+for _, name in ipairs {"Bufferevent.getfd", "Event.fd", "Listener.fd"} do
+  after["libevent." .. name] = function(_, fd)
+    if fd then pool.see(fd) end
+  end
+end
+
+--- An error of the Lua parts of the library that is not meant for the caller.
+local function check(name, message)
+  if type(message) == "string"
+     and message:find "^[^\n]*lua/libevent/[^\n]*: attempt to" then
+    fault("%s: %s", name, message)
+  end
+end
+
+local function invoke(class, method, args)
+  local name = class .. "." .. method
+  if before[name] then before[name](args) end
+  if TRACE then trace(name, args) end
+  local fd = pool.give(args[taken[name]])
+  local results = table.pack(pcall(pool.functions[class][method],
+                                   table.unpack(args, 1, args.n)))
+  local ok, result = results[1], results[2]
+  count(name, ok, result, results[3])
+  if not ok then check(name, result) end
+  if fd and (not ok or result == nil and method == "listener") then
+    pool.own(fd)
+  end
+  if ok and after[name] then after[name](args, table.unpack(results, 2)) end
+  for i = 2, results.n do pool.keep(results[i]) end
+  return ok, result
+end
+
+--- How far the arguments are from what the function asks for.
+local function arguments(class, method, object)
+  local params = (signatures.functions[class] or {})[method] or {}
+  local oddity = one {0, 0, 0, 0.3, 1}
+  local args = {object}
+  local n = object and 1 or 0
+  for _, p in ipairs(params) do
+    for _ = 1, p.name == "..." and random(0, 3) or 1 do
+      n = n + 1
+      if random() < oddity then
+        args[n] = values.odd()
+      elseif not p.optional or random(2) == 1 then
+        args[n] = values.sensible(p.type, class .. "." .. method .. "."
+                                          .. p.name)
+      end
+    end
+  end
+  if random(20) == 1 then
+    args[n + 1] = values.odd()
+    n = n + 1
+  elseif random(20) == 1 and n > 0 then
+    args[n] = nil
+    n = n - 1
+  end
+  args.n = n
+  return args
+end
+
+local function callany(class, object)
+  local method = one(pool.methods[class])
+  if method == "close" and random(4) > 1 then return end
+  return invoke(class, method, arguments(class, method, object))
+end
+
+-- ====}
+
+-- {==== What a step can be ====
+
+local actions = {}
+local create = {}               -- class -> makes an object
+
+local function action(weight, f)
+  for _ = 1, weight do actions[#actions + 1] = f end
+end
+
+--- As a call of the script's that fits: method(object, ...), its first result.
+local function try(object, method, ...)
+  local class = pool.classof(object)
+  if not class then return end
+  local ok, result = invoke(class, method, table.pack(object, ...))
+  return ok and result or nil
+end
+
+local function callback() return values.sensible "function" end
+
+local function base()
+  local b = pool.object "libevent.Base"
+  if b and (pool.isopen(b) or random(3) > 1) then return b end
+  return create["libevent.Base"]()
+end
+
+create["libevent.Base"] = function()
+  local options = random(3) == 1 and values.sensible "libevent.BaseOptions"
+                  or nil
+  local _, b = invoke("libevent", "base", {options, n = 1})
+  return pool.classof(b) and b
+end
+
+create["libevent.Event"] = function()
+  local b = base()
+  local r = random(4)
+  if r == 1 then return try(b, "user", callback()) end
+  if r == 2 then return try(b, "signal", one {"URG", "WINCH"}, callback()) end
+  if r == 3 then
+    return try(b, "event", pool.fd(), one {"read", "write|persist"}, callback())
+  end
+  return try(b, "timer", callback(), one {"persist", "timeout"})
+end
+
+create["libevent.Waker"] = function()
+  return try(base(), "waker", callback())
+end
+
+create["libevent.Buffer"] = function()
+  local _, b = invoke("libevent", "buffer",
+                      {values.sensible "libevent.data", n = 1})
+  return b
+end
+
+create["libevent.FileSegment"] = function()
+  local _, s = invoke("libevent", "file_segment",
+                      {values.sensible "file*", n = 1})
+  return s
+end
+
+local function ready(bev)
+  local function maybe() return random(3) > 1 and callback() or nil end
+  try(bev, "setcb", maybe(), maybe(), maybe())
+  if random(3) > 1 then try(bev, "enable", "read") end
+  if random(2) == 1 then
+    try(bev, "write", values.sensible "libevent.data")
+  end
+  return bev
+end
+
+create["libevent.Bufferevent"] = function()
+  local fd = random(2) == 1 and pool.fd() or nil
+  return ready(try(base(), "bufferevent", fd))
+end
+
+create["libevent.Listener"] = function()
+  return try(base(), "listener", values.sensible "libevent.address",
+             callback())
+end
+
+create["libevent.RateLimitGroup"] = function()
+  return try(base(), "rate_limit_group",
+             {read = one {1, 1000, 2^20 // 1}, write = one {1, 2^31 - 1 // 1}})
+end
+
+action(12, function()           -- any functions of one object
+  local class = one(pool.classes)
+  local object = random(3) > 1 and pool.object(class) or create[class]()
+  for _ = 1, random(1, 4) do callany(class, object) end
+end)
+
+action(1, function() callany "libevent" end)
+
+action(1, function()
+  local class = one(pool.classes)
+  create[class]()
+end)
+
+action(2, function()            -- a connection
+  local b = base()
+  local _, listener = invoke("libevent.Base", "listener",
+    {b, values.sensible "libevent.address", callback(), n = 3})
+  local _, address = pcall(function() return listener:sockname() end)
+  local bev = try(b, "bufferevent")
+  if type(address) == "string" then try(ready(bev), "connect", address) end
+end)
+
+action(2, function()            -- a pair, a filter, one on the other
+  local b = base()
+  local bev = one {try(b, "pair"), pool.object "libevent.Bufferevent"}
+  for _ = 1, random(0, 3) do
+    bev = try(b, "filter", bev, values.sensible "libevent.filtercb",
+              values.sensible "libevent.filtercb")
+  end
+  ready(bev)
+end)
+
+action(1, function()            -- a member of a group
+  local group = pool.object "libevent.RateLimitGroup"
+  try(pool.object "libevent.Bufferevent", "add_to_rate_limit_group", group)
+end)
+
+action(1, function()            -- callbacks of a buffer
+  local buffer = pool.object "libevent.Buffer"
+  local f = callback()
+  try(buffer, "add_cb", f, base())
+  try(buffer, "add", "data")
+  if random(2) == 1 then try(buffer, "remove_cb", f) end
+end)
+
+action(1, function()            -- two connections joined
+  local b = base()
+  invoke("libevent", "relay", {try(b, "pair"), try(b, "pair"),
+                               random(2) == 1 and callback() or nil, n = 3})
+end)
+
+action(1, function()            -- a limit
+  local bev = create["libevent.Bufferevent"]()
+  try(bev, "set_rate_limit", {read = 9999, write = one {1, 9999}})
+  for _ = 1, random(0, 9) do callany("libevent.Bufferevent", bev) end
+end)
+
+action(6, function()            -- a turn of the loop
+  try(base(), "loop", one {"once", "nonblock", "once|nonblock"})
+end)
+
+action(3, function()
+  local event = pool.object "libevent.Event" or create["libevent.Event"]()
+  try(event, one {"add", "active"}, one {0, 0.001, "read", nil})
+end)
+
+action(1, function() collectgarbage(one {"step", "collect"}) end)
+action(1, pool.drop)
+
+action(1, function()
+  local object <close> = pool.object(one(pool.classes))
+  if not object or random(10) > 1 then step() end
+end)
+
+action(1, function()            -- on a coroutine, which may never go on
+  local go = coroutine.wrap(function()
+    step()
+    coroutine.yield()
+    step()
+  end)
+  go()
+  if random(2) == 1 then go() end
+end)
+
+-- ====}
+
+-- {==== Steps ====
+
+function step()
+  if budget <= 0 then return end
+  budget = budget - 1
+  steps = steps + 1
+  one(actions)()
+end
+
+--- What a callback is given can be used later.
+local function keep(...)
+  for i = 1, select("#", ...) do
+    local value = select(i, ...)
+    pool.keep(type(value) == "table" and rawget(value, "object") or value)
+  end
+end
+
+local function misbehave(object)
+  local r = random(40)
+  if r == 1 then error "an error" end
+  if r == 2 then error(one {{}, false, 7}) end
+  if r == 3 then coroutine.yield(object) end
+  if r == 4 then collectgarbage() end
+  if r == 5 then try(object, "close") end
+  if r == 6 then try(base(), "close") end
+  if r == 7 then return nil, "refused", 5 end
+  if r == 8 then return true end
+end
+
+function values.react(...)
+  if quiet then return end
+  keep(...)
+  depth = depth + 1
+  if depth <= 3 then
+    for _ = 1, random(0, 3) do pcall(step) end
+  end
+  depth = depth - 1
+  return misbehave(...)
+end
+
+-- ====}
+
+-- {==== The program and its end ====
+
+local function descriptors()
+  local list = {}
+  for name in lfs.dir "/proc/self/fd" do
+    if name:match "^%d+$" then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return table.concat(list, " ")
+end
+
+--- Nothing is left of what nobody holds any more, whether its base was closed
+--- or not.
+local function tidy(first)
+  quiet = true
+  if random(2) == 1 then pool.closebases() end
+  pool.clear()
+  pool.closeown()
+  libevent.set_log_callback(nil)
+  for _ = 1, 4 do collectgarbage() end
+  local left = next(pool.seen)
+  if left then fault("left alive: %s", tostring(left)) end
+  local now = descriptors()
+  if now ~= first then
+    fault("descriptors before: %s; after: %s", first, now)
+  end
+end
+
+local function report()
+  local names = {}
+  for name in pairs(counts) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(COUNT and names or {}) do
+    print(name, table.unpack(counts[name]))
+  end
+  io.stdout:write(("seed %d: %d steps\n"):format(SEED, steps)):flush()
+end
+
+--- The collector is hardly there, always there, or of the other kind.
+local function collector()
+  local r = random(4)
+  if r == 1 then
+    collectgarbage("incremental", 100, 1000)
+  elseif r == 2 then
+    collectgarbage("generational")
+  elseif r == 3 then
+    collectgarbage("incremental", 1000, 100)
+  end
+end
+
+math.randomseed(SEED, 0)
+values.start(SEED)
+local before_all = descriptors()
+collector()
+for i = 1, STEPS do
+  math.randomseed(SEED, i)
+  step()
+end
+math.randomseed(SEED, -1)
+local ending = random(5)
+if ending == 1 then tidy(before_all) end
+os.remove(values.path)
+budget = 50                     -- for what finalizers do at the end
+report()
+if ending == 2 then os.exit(true, true) end
+if ending == 3 then os.exit(false, true) end
+if ending == 4 then
+  local b = libevent.base()
+  b:timer(function() os.exit(true, true) end):add(0)
+  b:dispatch()
+end
+
+-- ====}

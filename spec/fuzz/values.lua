@@ -1,0 +1,275 @@
+--- Arguments: what the annotations of lua/libevent/_meta.lua ask for, and what
+--- they do not.
+---
+---   values.sensible("libevent.eol")    -> "crlf"
+---   values.odd()                       -> anything
+---   values.react = f                   what callbacks, finalizers and other
+---                                      code of the script's do when called
+
+local libevent = require "libevent"
+local pool = require "spec.fuzz.pool"
+local signatures = require "spec.fuzz.signatures"
+
+local random, one = math.random, pool.one
+local values = {react = nil}
+local sensible
+
+-- {==== Code of the script's ====
+
+local callbacks = {}            -- few: remove_cb finds one that is there
+for i = 1, 6 do
+  callbacks[i] = function(...) return values.react(...) end
+end
+callbacks[7] = setmetatable({}, {__call = function(_, ...)
+  return values.react(...)
+end})
+
+local function callback() return one(callbacks) end
+
+--- A function of a filter's that, as a rule, passes on what it is given.
+local function filter()
+  return function(source, sink, mode)
+    local r = random(8)
+    if r <= 5 then sink:add(source) end
+    if r <= 6 then sink:add(source:remove(random(0, 99))) end
+    if r == 7 and random(4) == 1 then return nil, "refused", random(0, 40) end
+    return values.react(source, sink, mode)
+  end
+end
+
+local function acting() return values.react() end
+
+--- Values whose use, or end, is code.
+local function trap()
+  return setmetatable({getfd = random(2) == 1 and acting or nil}, {
+    __index = function() return acting() end,
+    __tostring = function() acting() return one {"trap", 7, {}} end,
+    __name = one {"libevent.Base", "trap", 5}, __len = acting,
+    __gc = acting, __close = acting, __eq = acting, __metatable = false
+  })
+end
+
+-- ====}
+
+-- {==== Data and numbers ====
+
+local sizes = {0, 1, 2, 100, 4096, 16383, 16384, 20000}
+
+local function bytes()
+  local r = random(12)
+  if r == 1 then return ("x\r\ny\0\n"):rep(random(0, 2000)) end
+  return (one {"z", "\r\n", "a line\n", "\0", "123"}):rep(
+    r == 2 and one(sizes) // 4 or random(0, 9))
+end
+
+local function integer()
+  local r = random(12)
+  if r <= 7 then return random(0, 3) end
+  return r == 8 and one(sizes) or r == 9 and random(-9, 9)
+         or random(0, r == 10 and 100 or 70000)
+end
+
+local function seconds()
+  return random(20) == 1 and one {0.25, 1, 3600, 2147483647}
+         or random(0, 5) / 1000
+end
+
+--- Of those that are ignored if nobody catches them, and of what nobody can.
+--- Others would end the process when they come, and a script that catches SEGV
+--- would hide what is looked for.
+local function signal()
+  return one {"WINCH", "SIGWINCH", "URG", "SIGURG", "CHLD", "CONT", "KILL",
+              "STOP", "NONE", 9, 28, 23, 0, -1, 65, 0.5}
+end
+
+-- ====}
+
+-- {==== Descriptors and addresses ====
+
+local function file()
+  local f = io.tmpfile()
+  f:write(("f"):rep(one {0, 10, 5000, 40000})):flush()
+  if random(10) == 1 then f:close() end
+  return f
+end
+
+local function getfd()
+  acting()
+  return one {pool.fd(), pool.fd(), pool.seenfd() or -1, -1, 0.5, "no"}
+end
+
+local function object()
+  local r = random(4)
+  return r == 1 and file() or r == 2 and pool.object "libevent.Bufferevent"
+         or {getfd = getfd}
+end
+
+--- Files and numbers that do not block: who reads from one that does must wait.
+local function descriptor()
+  local r = random(4)
+  return r == 1 and object() or r == 2 and pool.seenfd() or pool.fd()
+end
+
+--- What a call may close.
+local function owndescriptor()
+  return random(4) == 1 and object() or pool.fd()
+end
+
+local addresses                 -- where to listen, and where somebody does
+
+--- No program meets another one, or a server of the machine's: each has a
+--- network of its own in 127/8.
+function values.start(seed)
+  local net = ("127.%d.%d.%d"):format(random(1, 254), random(0, 255),
+                                      random(1, 254))
+  local path = os.getenv "TMPDIR" or "/tmp"
+  values.path = ("%s/fuzz%d"):format(path, seed)
+  addresses = {net .. ":0", net .. ":0", net .. ":1", "unix:@fuzz" .. seed,
+               "unix:" .. values.path, "[::1]:0", "nowhere", "unix:", ""}
+end
+
+local function address()
+  local listener = random(3) > 1 and pool.object "libevent.Listener"
+  local ok, name = pcall(function() return listener:sockname() end)
+  return ok and name or one(addresses)
+end
+
+-- ====}
+
+-- {==== By type ====
+
+local function words(list)
+  return function()
+    local word = one(list)
+    return random(3) == 1 and word .. "|" .. one(list) or word
+  end
+end
+
+local function choice(list)
+  return function() return one(list) end
+end
+
+local generators = {
+  ["nil"] = function() end,
+  ["function"] = callback,
+  ["file*"] = file,
+  ["string[]"] = function() return {one(libevent.methods()), "none"} end,
+  integer = integer, number = integer, string = bytes,
+  boolean = function() return random(2) == 1 end,
+  ["libevent.seconds"] = seconds, ["libevent.signal"] = signal,
+  ["libevent.descriptor"] = descriptor, ["libevent.address"] = address,
+  ["libevent.filtercb"] = filter, ["libevent.eventcb"] = callback,
+  ["libevent.relaycb"] = callback
+}
+
+local hosts = {"127.0.0.1", "::1", "fe80::1%1", "1.2.3.4.5\0", ""}
+local small = choice {0, 0, 0, 1, 255}
+local rate = choice {1, 1000, 100000, 2147483647}
+
+--- Where the type is not the whole truth.
+local special = {
+  ["libevent.closesocket.fd"] = pool.fd,
+  ["libevent.Base.bufferevent.fd"] = owndescriptor,
+  ["libevent.Base.listener.address"] = function()
+    return random(4) == 1 and owndescriptor() or address()
+  end,
+  ["libevent.Bufferevent.setfd.fd"] = owndescriptor,
+  ["libevent.file_segment.file"] = file,
+  ["libevent.Buffer.add_file.file"] = file,
+  -- A name would be looked up in the net.
+  ["libevent.getaddrinfo.host"] = choice(hosts),
+  ["libevent.getaddrinfo.port"] = choice {0, 80, 65536, "http", "80", ""},
+  ["libevent.inet_pton.address"] = choice(hosts),
+  ["libevent.inet_pton_scope.address"] = choice(hosts),
+  ["libevent.Buffer.search.what"] = choice {"", "z", "\n", "123", "x\r", "no"},
+  ["libevent.inet_ntop.packed"] = choice {"1234", ("\0"):rep(16), "123"},
+  ["libevent.Base.active_by_fd.what"] =
+    words {"read", "write", "closed", "timeout"},
+  ["libevent.Bufferevent.trigger_event.what"] =
+    choice {"eof|reading", "eof|writing", "timeout|reading", "error|writing"},
+  ["libevent.Bufferevent.setsockopt.value"] = choice {true, false, 1, 10, 2000},
+  ["libevent.Event.priority_set.priority"] = small,
+  ["libevent.Bufferevent.priority_set.priority"] = small,
+  ["libevent.BaseOptions.flags"] = words {"precise_timer", "no_cache_time",
+    "epoll_use_changelist", "ignore_env", "nolock"},
+  ["libevent.BaseOptions.method"] = function()
+    return one(libevent.methods())
+  end,
+  ["libevent.BaseOptions.avoid"] = choice {"epoll", "poll", {"epoll"}, "none"},
+  ["libevent.BaseOptions.priorities"] = choice {1, 2, 3, 255},
+  ["libevent.BaseOptions.min_priority"] = small,
+  ["libevent.BuffereventOptions.flags"] =
+    words {"defer_callbacks", "close_on_free"},
+  ["libevent.ListenerOptions.flags"] = words {"reuseable", "reuseable_port",
+    "bind_ipv6only", "deferred_accept", "disabled", "close_on_free"},
+  ["libevent.Limits.read"] = rate,
+  ["libevent.Limits.write"] = rate,
+  ["libevent.Limits.read_burst"] = rate,
+  ["libevent.Limits.write_burst"] = rate,
+  ["libevent.Limits.tick"] = choice {0.001, 0.002, 0.1, 1}
+}
+
+local function options(type)
+  local t = {}
+  for _, field in ipairs(signatures.fields[type]) do
+    if random(3) == 1 then
+      t[field.name] = sensible(field.type, type .. "." .. field.name)
+    end
+  end
+  return t
+end
+
+--- A word of those that an alias names, or several where it is a string, too.
+local function word(alias)
+  local list = {}
+  for literal in alias:gmatch '"([^"]*)"' do list[#list + 1] = literal end
+  return (alias:find "string" and words or choice)(list)()
+end
+
+local function alternative(type)
+  local list = {}
+  for t in type:gmatch "[^|]+" do list[#list + 1] = t end
+  local t = one(list)
+  return t:match '^"(.*)"$' or sensible(t)
+end
+
+--- A value of the type; 'name' is that of a parameter or field.
+function sensible(type, name)
+  local f = special[name] or generators[type]
+  local alias = signatures.aliases[type]
+  if f then return f() end
+  if signatures.fields[type] then return options(type) end
+  if pool.methods[type] then return pool.object(type) end
+  if alias and alias:find '"' then return word(alias) end
+  assert(alias or type:find "[|\"]", "no generator for the type " .. type)
+  return alternative(alias or type)
+end
+values.sensible = sensible
+
+--- A value of no particular type. No number is an open descriptor: a call
+--- might close it.
+function values.odd()
+  local r = random(12)
+  if r <= 4 then
+    return pool.object(one(pool.classes))
+  elseif r == 5 then
+    return one {-1, 0.5, 1e300, 2^31, 2^53, math.maxinteger, math.mininteger,
+                0/0, 1/0, -1/0, 1 << 31, (1 << 31) - 1}
+  elseif r == 6 then
+    return one {"", "read", "read|", "|", "read|bogus", "a\0b", "10", "0x10"}
+  elseif r == 7 then
+    return one {true, false, error, select, coroutine.create(error)}
+  elseif r == 8 then
+    return {[one {1, "flags", "read", "nothing", true, 0.5}] = values.odd()}
+  elseif r == 9 then
+    return {flags = trap(), [trap()] = trap()}
+  elseif r == 10 then
+    return callback()
+  elseif r == 11 then
+    return trap()
+  end
+end
+
+-- ====}
+
+return values
