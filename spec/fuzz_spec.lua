@@ -41,8 +41,8 @@ describe("Random programs", function()
       local output, status = run(
         ("COUNT=1 timeout -s KILL %d %s spec/fuzz/api.lua %d"):format(
           20 * t.slow, os.getenv "LUA" or "lua5.4", seed))
-      assert.match("\nseed " .. seed .. ": %d+ steps\n", output)
-      assert.truthy(status <= 1, output)
+      local ended = output:find("\nseed " .. seed .. ": %d+ steps\n")
+      assert.truthy(ended and status <= 1, output:sub(-2000))
       for name, n in output:gmatch "(libevent[%w_.]+)\t(%d+)\t" do
         answered[name] = (answered[name] or 0) + n
       end

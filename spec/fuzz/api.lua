@@ -2,14 +2,15 @@
 --- that fit and arguments that do not, in any order, from anywhere.
 ---   lua5.4 spec/fuzz/api.lua SEED [STEPS]
 ---
---- The seed decides on everything: each step is drawn from the seed and its own
---- number, so that what differs in one run, by the kernel's timing, does not
---- make all steps after it others. Output is a line at the end,
+--- The seed decides on everything but the kernel's timing: each step is drawn
+--- from the seed and its own number, so that what differs in one run does not
+--- make all steps after it others. Each call is told to stderr before it is
+--- made. To stdout goes a line at the end,
 ---   seed 7: 1500 steps
 --- and with COUNT=1 one for each function before it: how often it answered,
---- refused (nil and a message) and raised. With TRACE=1 each call is told to
---- stderr before it is made. The exit status is 0 or 1, by the program's own
---- choice after that line; what goes wrong gives another, or no line.
+--- refused (nil and a message) and raised. The exit status is 0 or 1, by the
+--- program's own choice after that line; what goes wrong gives another, or no
+--- line.
 
 package.path = "./?.lua;" .. package.path
 
@@ -21,7 +22,7 @@ local values = require "spec.fuzz.values"
 
 local SEED = math.tointeger(arg[1])
 local STEPS = math.tointeger(arg[2] or 1000)
-local TRACE, COUNT = os.getenv "TRACE", os.getenv "COUNT"
+local COUNT = os.getenv "COUNT"
 assert(SEED and STEPS, "usage: api.lua SEED [STEPS]")
 
 local random, one = math.random, pool.one
@@ -141,7 +142,7 @@ end
 local function invoke(class, method, args)
   local name = class .. "." .. method
   if before[name] then before[name](args) end
-  if TRACE then trace(name, args) end
+  trace(name, args)
   local fd = pool.give(args[taken[name]])
   local results = table.pack(pcall(pool.functions[class][method],
                                    table.unpack(args, 1, args.n)))
@@ -379,6 +380,21 @@ local function keep(...)
   end
 end
 
+--- Ends what called it, and what that stands on, if it is a filter; nobody
+--- holds either of them any more, and new objects take their memory.
+local function finish(object)
+  local below
+  repeat
+    below = try(object, "detach")
+    try(object, "close")
+    pool.forget(object)
+    object = below
+  until not pool.classof(below)
+  collectgarbage()
+  collectgarbage()
+  for i = 1, 50 do local _ = ("x"):rep(i * 20) end
+end
+
 local function misbehave(object)
   local r = random(40)
   if r == 1 then error "an error" end
@@ -389,6 +405,17 @@ local function misbehave(object)
   if r == 6 then try(base(), "close") end
   if r == 7 then return nil, "refused", 5 end
   if r == 8 then return true end
+  if r <= 11 then return finish(object) end
+end
+
+--- Any function of the object whose callback it is.
+local function callself(object)
+  local class = pool.classof(object)
+  if class and budget > 0 then
+    budget = budget - 1
+    steps = steps + 1
+    callany(class, object)
+  end
 end
 
 function values.react(...)
@@ -396,7 +423,8 @@ function values.react(...)
   keep(...)
   depth = depth + 1
   if depth <= 3 then
-    for _ = 1, random(0, 3) do pcall(step) end
+    for _ = 1, random(0, 2) do pcall(step) end
+    for _ = 1, random(0, 2) do pcall(callself, ...) end
   end
   depth = depth - 1
   return misbehave(...)

@@ -89,6 +89,14 @@ function pool.drop()
   if #list > 0 then table.remove(list, random(#list)) end
 end
 
+--- Forgets one object.
+function pool.forget(object)
+  local list = objects[pool.classof(object) or 0] or {}
+  for i = #list, 1, -1 do
+    if rawequal(list[i], object) then table.remove(list, i) end
+  end
+end
+
 function pool.closebases()
   local bases = {}
   for object in pairs(pool.seen) do

@@ -124,8 +124,9 @@ function values.start(seed)
                                       random(1, 254))
   local path = os.getenv "TMPDIR" or "/tmp"
   values.path = ("%s/fuzz%d"):format(path, seed)
-  addresses = {net .. ":0", net .. ":0", net .. ":1", "unix:@fuzz" .. seed,
-               "unix:" .. values.path, "[::1]:0", "nowhere", "unix:", ""}
+  addresses = {net .. ":4000", net .. ":4001", net .. ":0", net .. ":1",
+               "unix:@fuzz" .. seed, "unix:" .. values.path, "[::1]:0",
+               "nowhere", ""}
 end
 
 local function address()
