@@ -143,7 +143,7 @@ describe("A change of a buffer", function()
           assert.same({total, total}, got)
           assert.equal(0, left)
           c:close()
-        end):add(0.02)
+        end):add(0.02 * t.slow)
       end)
       client:enable "read"
       server:write(("x"):rep(total - 1), "y")

@@ -104,8 +104,10 @@ function torture.prepare(scenario)
     if s.fd2 then libevent.closesocket(s.fd2) end
     if check then check(s) end
     if isopen(s.base) then
-      pcall(s.base.loop, s.base, "nonblock")    -- what is left may raise
-      pcall(s.base.loop, s.base, "nonblock")
+      collectgarbage()
+      for _ = 1, 5 do                           -- what is left may raise
+        pcall(s.base.loop, s.base, "nonblock")
+      end
       if isopen(s.base) then works(s.base:set_error_cb()) end
       s.base:close()
     end
