@@ -169,6 +169,10 @@ lint:
 	$(LUACHECK) lua examples spec bench
 	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
 	  --enable=warning,performance,portability -Isrc src
+	for file in src/*.c; do gcc $(CFLAGS_ALL) -fanalyzer -Werror -c \
+	  -o /dev/null $$file || exit 1; done
+	clang-tidy -quiet src/*.c -- -std=c99 $(LUA_CFLAGS) $(EVENT_CFLAGS) \
+	  2>/dev/null
 
 # What a shell needs to run scripts from this tree: eval "$(make env)"
 env:

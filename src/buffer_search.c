@@ -63,10 +63,12 @@ static int lev_buffer_chunks (lua_State *L) {
 
 /* buffer:search(what [, from [, to]]) -> position | nil */
 static int lev_buffer_search (lua_State *L) {
-  struct evbuffer *buf = levL_checkbytes(L, 1);
+  struct evbuffer *buf;
   struct evbuffer_ptr start, end, found;
   size_t size, len, from, to;
-  const char *what = luaL_checklstring(L, 2, &size);
+  const char *what;
+  levL_checkbytes(L, 1);
+  what = luaL_checklstring(L, 2, &size);
   buf = levL_checkbytes(L, 1);    /* again, after a number became a string */
   len = evbuffer_get_length(buf);
   from = levL_optoffset(L, 3, len);

@@ -433,11 +433,11 @@ static const Option *checkoption (lua_State *L, int arg) {
     "rcvbuf", NULL
   };
   const char *name = names[luaL_checkoption(L, arg, NULL, names)];
-  for (const Option *o = options; o->name; o++)
-    if (strcmp(o->name, name) == 0)
-      return o;
-  luaL_argerror(L, arg, "this system has no such option");
-  return NULL;
+  const Option *o = options;
+  while (o->name && strcmp(o->name, name) != 0)
+    o++;
+  luaL_argcheck(L, o->name, arg, "this system has no such option");
+  return o;
 }
 
 /* bufferevent:setsockopt(name, value)

@@ -28,6 +28,13 @@
 
 #define LEV_EXPORT __attribute__((visibility("default")))
 
+#ifdef __clang_analyzer__     /* they do not return */
+int luaL_argerror (lua_State *L, int arg, const char *message)
+  __attribute__((analyzer_noreturn));
+int luaL_error (lua_State *L, const char *format, ...)
+  __attribute__((analyzer_noreturn));
+#endif
+
 #define LEV_BASE "libevent.Base"
 #define LEV_EVENT "libevent.Event"
 #define LEV_BUFFER "libevent.Buffer"

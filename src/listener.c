@@ -24,6 +24,7 @@ typedef struct lev_Listener {
   lev_Object o;
   struct evconnlistener *listener;
   struct event retry;         /* ends a pause */
+  bool ownfd;                 /* a number that was given is ours to close */
   bool enabled;               /* by the script: a pause does not count */
   unsigned accepted;          /* connections so far */
   bool starved;               /* the lack of descriptors has been told */
@@ -92,6 +93,7 @@ static void removefile (const lev_Listener *l) {
   socklen_t len = sizeof(ss);
   struct stat st;
   const char *path;
+  memset(&ss, 0, sizeof(ss));
   if (l->pid == 0 || l->pid != getpid()
       || getsockname(evconnlistener_get_fd(l->listener),
                      (struct sockaddr *)&ss, &len) < 0)
@@ -112,10 +114,13 @@ static bool isactive (const lev_Object *o) {
 
 static void freelistener (lev_Object *o) {
   lev_Listener *l = (lev_Listener *)o;
+  int fd = (int)evconnlistener_get_fd(l->listener);
   event_del(&l->retry);
   removefile(l);
   evconnlistener_free(l->listener);
   l->listener = NULL;
+  if (l->ownfd)
+    evutil_closesocket(fd);
 }
 
 static const void *handle (const lev_Object *o) {
@@ -267,17 +272,19 @@ typedef struct Place {
 } Place;
 
 static void checkplace (lua_State *L, int arg, Place *p, Options *o) {
+  memset(p, 0, sizeof(*p));
   p->fd = -1;
-  if (lua_type(L, arg) == LUA_TSTRING)
+  if (lua_type(L, arg) == LUA_TSTRING) {
     p->len = levL_checkaddress(L, arg, &p->ss);
-  else
-    p->fd = levL_checkfd(L, arg);
-  if (p->fd < 0 || lua_type(L, arg) == LUA_TNUMBER)
     o->flags |= LEV_OPT_CLOSE_ON_FREE;
-  else
-    luaL_argcheck(L, !(o->flags & LEV_OPT_CLOSE_ON_FREE), 4,
-                  "close_on_free: the object closes its own descriptor");
-}
+    return;
+  }
+  p->fd = levL_checkfd(L, arg);
+  luaL_argcheck(L, !(o->flags & LEV_OPT_CLOSE_ON_FREE)
+                   || lua_type(L, arg) == LUA_TNUMBER, 4,
+                "close_on_free: the object closes its own descriptor");
+  o->flags &= ~(unsigned)LEV_OPT_CLOSE_ON_FREE;   /* libevent would do it */
+}                                                 /* on a refusal, too */
 
 static struct evconnlistener *newlistener (lev_Base *base, lev_Listener *l,
                                            const Place *p, const Options *o) {
@@ -335,6 +342,7 @@ static int lev_base_listener (lua_State *L) {
       return levL_refuse(L, err, NULL);
     }
   }
+  l->ownfd = place.fd >= 0 && lua_type(L, 2) == LUA_TNUMBER;
   levL_settle(L, 5, &l->o);
   return 1;
 }
