@@ -1678,8 +1678,8 @@ function RateLimitGroup:close() end
 local Listener = {}
 
 --- Listens on an address, or on a socket that is bound already. A number is
---- the listener's from now on: it closes it. An object closes its own. A unix
---- socket's file is removed at the end.
+--- the listener's, which closes it, unless this fails. An object closes its
+--- own. A unix socket's file is removed at the end.
 ---
 --- The callback gets each connection as a bufferevent, not yet reading, and
 --- the peer's address. One that is neither enabled for reading, written to nor

@@ -101,6 +101,12 @@ before["libevent.Bufferevent.connect"] = function(args)
   if ok and not fd then pool.lend(args[1], nil) end
 end
 
+--- An object with the descriptor that was the bufferevent's is its owner then.
+before["libevent.Bufferevent.setfd"] = function(args)
+  local ok, fd = pcall(function() return args[1]:getfd() end)
+  args.old = ok and not pool.islent(args[1]) and fd or nil
+end
+
 --- The argument that is the callee's from now on, if it is a number.
 local taken = {["libevent.closesocket"] = 1, ["libevent.Base.listener"] = 2,
                ["libevent.Base.bufferevent"] = 2,
@@ -122,6 +128,10 @@ after["libevent.Base.bufferevent"] = function(args, bev)
 end
 
 after["libevent.Bufferevent.setfd"] = function(args)
+  if args.old and type(args[2]) ~= "number"
+     and args[1]:getfd() == args.old then
+    pool.own(args.old)
+  end
   pool.lend(args[1], args[2] ~= nil and type(args[2]) ~= "number" or nil)
 end
 

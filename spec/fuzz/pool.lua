@@ -164,6 +164,10 @@ function pool.lend(bev, yes)
   lent[bev] = yes
 end
 
+function pool.islent(bev)
+  return lent[bev]
+end
+
 function pool.detached(bev, fd)
   if lent[bev] then pool.see(fd) else pool.own(fd) end
 end
