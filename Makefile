@@ -49,6 +49,13 @@ GCFLAGS = -DLEV_COLLECT
 GCENV = LUA_INIT="collectgarbage 'generational'"
 endif
 
+# What `make coverage` builds and runs.
+ifdef COV
+BUILD := $(BUILD)-cov
+SANFLAGS = --coverage -DLEV_COVERAGE
+CFLAGS = -O0 -g
+endif
+
 CORE = $(BUILD)/libevent/core.so
 OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
@@ -56,7 +63,7 @@ TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
   LUA=$(LUA)
 # What the specs and the benchmarks run beside Lua.
 TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/threads $(BUILD)/pipes \
-  $(BUILD)/torture $(BUILD)/parsers $(BUILD)/standin/posix.so
+  $(BUILD)/torture $(BUILD)/parsers $(BUILD)/faults.so $(BUILD)/standin/posix.so
 SPECS = spec
 # One test runner, or JOBS of them side by side, a file each.
 JOBS =
@@ -64,7 +71,7 @@ BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" \
   $(wildcard $(SPECS:spec=spec/*_spec.lua)),$(1) $(SPECS))
 SECONDS = 180
 
-.PHONY: all run test valgrind soak fuzz fuzz-parsers lint install uninstall \
+.PHONY: all run test valgrind coverage soak fuzz fuzz-parsers lint install uninstall \
   clean env
 
 all: $(CORE)
@@ -102,6 +109,16 @@ valgrind:
 	@$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) \
 	  $(call BUSTEDS,$(VALGRIND) $(LUA) $$(command -v $(BUSTED)))
 
+# What of src/ the specs run, by gcov: doc/coverage.md.
+coverage:
+ifdef COV
+	@rm -f $(BUILD)/*.gcda
+	@$(MAKE) --no-print-directory -s test JOBS=$(JOBS)
+	@$(LUA) scripts/coverage.lua $(BUILD)
+else
+	@$(MAKE) --no-print-directory coverage COV=1
+endif
+
 # A mixed load for MINUTES, and what it leaves behind.
 MINUTES = 10
 soak:
@@ -136,6 +153,10 @@ build-fuzz/parsers: spec/fuzz/parsers.c $(wildcard src/*.[ch])
 
 $(BUILD)/load: bench/load.c | $(BUILD)
 	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
+
+# Stands before libc: nothing of it may be instrumented.
+$(BUILD)/faults.so: spec/c/faults.c | $(BUILD)
+	$(CC) -std=c99 -fPIC $(WARN) $(LUA_CFLAGS) $(CFLAGS) $(SHARED) -o $@ $< -ldl
 
 # For luaposix, where there is none: behind all else in LUA_CPATH.
 $(BUILD)/standin/posix.so: spec/c/posix.c

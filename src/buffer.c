@@ -72,7 +72,7 @@ struct evbuffer *levL_checksink (lua_State *L, int arg) {
     lua_pop(L, 1);
     levL_freshen(b->owner->base);
     if (!b->owner->kind->sends(b->owner, false))
-      levL_nomemory(L);
+      levL_unable(L);
   }
   return b->buf;
 }

@@ -195,6 +195,8 @@ static bool sends (lev_Object *o, bool done) {
   struct event *ev = &b->bev->ev_write;
   if (!levL_issocket(b) || !b->flavour->ready(b))
     return true;
+  if (!done)
+    errno = 0;
   if (done && evbuffer_get_length(bufferevent_get_output(b->bev)) == 0)
     event_del(ev);
   return done || event_pending(ev, EV_WRITE, NULL)
@@ -585,7 +587,7 @@ static int lev_bufferevent_write (lua_State *L) {
   sends(&b->o, true);
   levL_settle(L, 1, &b->o);
   if (!ok)
-    return levL_nomemory(L);
+    return levL_unable(L);
   lua_settop(L, 1);
   return 1;
 }

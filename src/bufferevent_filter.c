@@ -219,14 +219,21 @@ static bool isoutdue (const lev_Filter *f) {
 /* From the script to below. */
 static void passout (lev_Filter *f) {
   lev_Bufferevent *b = &f->b;
+  lev_Object *below = &b->below->o;
   Pass p = {f, &f->out, outputof(b), outputof(b->below), BEV_EVENT_WRITING,
             f->out.mode, false};
   bool due = isoutdue(f);
   f->out.mode = BEV_NORMAL;
+  if (due && !below->kind->sends(below, false)) {
+    levL_happened(b, BEV_EVENT_ERROR | BEV_EVENT_WRITING, errno);
+    return;
+  }
   if (due) {
     f->written = f->written || evbuffer_get_length(p.source) > 0;
     pass(&p);
   }
+  if (due && below->base)
+    below->kind->sends(below, true);
   if (b->o.base && p.mode == BEV_FINISHED)
     b->isshut = true;
   if (b->o.base && p.mode == BEV_FLUSH)

@@ -140,6 +140,7 @@ bool levL_option (lua_State *L, int arg, const char *name);
 int levL_expected (lua_State *L, int idx, int arg, const char *what);
 int levL_refuse (lua_State *L, int err, const char *message);
 int levL_nomemory (lua_State *L);
+int levL_unable (lua_State *L);
 
 /* ====} */
 

@@ -60,6 +60,14 @@ int levL_nomemory (lua_State *L) {
   return luaL_error(L, "not enough memory");
 }
 
+/* Raises what errno tells: mostly that, too. */
+int levL_unable (lua_State *L) {
+  int err = errno;
+  if (err == 0 || err == ENOMEM)
+    return levL_nomemory(L);
+  return luaL_error(L, "%s", evutil_socket_error_to_string(err));
+}
+
 /* A value's place once more values are pushed: a missing argument gets one. */
 static int argument (lua_State *L, int idx) {
   idx = lua_absindex(L, idx);

@@ -41,12 +41,19 @@ return function(a, b, done)
 
   local function pass(from, to)
     local ok, message = pcall(to.write, to, from:input())
-    if not ok then                                    -- the script closed it
-      return finish("error", message:match "not enough memory" or "closed")
+    if not ok then
+      return finish("error", message:find "closed" and "closed"
+                             or message:match "[^:]*$":gsub("^ ", ""))
     end
     waiting[from] = #to:output() >= HIGH or nil
     if waiting[from] then from:disable "read" end
     return true
+  end
+
+  local function begin(from)
+    local ok, message, errno = from:enable "read"
+    if not ok then finish("error", message, errno) end
+    return ok
   end
 
   local function join(from, to)
@@ -54,7 +61,7 @@ return function(a, b, done)
     from:setcb(function() pass(from, to) end, function()
       if waiting[to] then
         waiting[to] = nil
-        to:enable "read"
+        begin(to)
       end
     end, function(_, what, detail, errno)
       if what == "connected" then return end
@@ -68,10 +75,10 @@ return function(a, b, done)
         to:shutdown "write"
       end
     end)
-    from:enable "read"
   end
 
   join(a, b)
   join(b, a)
+  if begin(a) then begin(b) end
   return a, b
 end

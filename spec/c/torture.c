@@ -35,6 +35,10 @@
 
 #include "lualibevent.h"
 
+#ifdef LEV_COVERAGE
+void __gcov_dump (void);
+#endif
+
 #define SECONDS 10            /* after which a round hangs */
 #define JOBS 2                /* rounds at a time */
 #define DESCRIPTORS 256       /* that are looked at */
@@ -305,6 +309,9 @@ static pid_t start (lua_State *L, long n, long kept) {
     int bad;
     alarm(SECONDS);
     bad = play(L, n, kept);
+#ifdef LEV_COVERAGE
+    __gcov_dump();
+#endif
     _exit(bad ? FAULT : failed ? DONE : THROUGH);
   }
   return pid;

@@ -1,0 +1,273 @@
+--- Scenarios in which a system call fails: the first one of its kind, the
+--- second, and so on, until the scenario gets through. Run with
+--- spec/c/faults.c preloaded, by spec/faults_spec.lua:
+---   lua5.4 spec/faults.lua SCENARIO CALL ERRNO|short|none
+
+local lfs = require "lfs"
+local libevent = require "libevent"
+
+local name, call, kind = table.unpack(arg)
+local faults = package.loadlib(os.getenv "FAULTS", "luaopen_faults")()
+local errno = tonumber(kind)
+
+--- What passes: the scenario must end as if nothing had happened.
+local passes = ({[4] = true, [11] = true})[errno] or kind == "short"
+
+local BYTES = ("0123456789abcdef"):rep(20000)
+
+local function descriptors()
+  local n = 0
+  for fd in lfs.dir "/proc/self/fd" do
+    if fd:match "^%d+$" then n = n + 1 end
+  end
+  return n
+end
+
+--- Runs the loop until 'done' says so, in turns that are counted: a loop that
+--- spins is a fault.
+local function run(base, done)
+  local turns, late = 0, false
+  local deadline = base:timer(function() late = true end):add(3)
+  while not done() and not late do
+    base:loop "once"
+    turns = turns + 1
+    if turns > 5000 then error "the loop spins" end
+  end
+  deadline:close()
+  if late then error "the deadline has passed" end
+end
+
+--- What an event tells, as an error with the errno that it gives.
+local function told(what, detail, number)
+  return {what = what, detail = detail, errno = number}
+end
+
+--- Sends BYTES there and back; 'wrap' may put something on the connection.
+local function echo(base, wrap)
+  local server, failure, got = nil, nil, {}
+  local size, ended = 0, false
+  local listener <close> = assert(base:listener("127.0.0.1:0",
+    function(_, conn)
+      server = wrap and wrap(conn) or conn
+      server:setcb(function(s) s:write(s:input()) end, nil,
+        function(s, what, ...)
+          if what ~= "eof" then failure = failure or told(what, ...) end
+          s:close_after_flush()
+        end)
+      assert(server:enable "read")
+    end))
+  listener:set_error_cb(function(_, message, number)
+    assert(number == errno, message)
+  end)
+  local client <close> = base:bufferevent()
+  client:setcb(function(c)
+    local piece = c:read()
+    got[#got + 1], size = piece, size + #piece
+    if size == #BYTES then assert(c:shutdown()) end
+  end, nil, function(_, what, ...)
+    if what == "connected" then return end
+    if what ~= "eof" then failure = failure or told(what, ...) end
+    ended = true
+  end)
+  assert(client:enable "read")
+  assert(client:connect(assert(listener:sockname())))
+  client:write(BYTES)
+  run(base, function() return ended or failure end)
+  if server then server:close() end
+  if failure then error(failure, 0) end
+  assert(table.concat(got) == BYTES, "bytes are lost")
+end
+
+local function passon(source, sink) sink:add(source) end
+
+local scenarios = {}
+
+function scenarios.base()
+  local base <close> = assert(libevent.base())
+  local fired = false
+  base:timer(function() fired = true end):add(0.001)
+  run(base, function() return fired end)
+end
+
+function scenarios.echo(base)
+  echo(base)
+end
+
+function scenarios.filter(base)
+  echo(base, function(conn) return base:filter(conn, passon, passon) end)
+end
+
+function scenarios.unix(base)
+  local path = os.tmpname()
+  os.remove(path)
+  local served
+  local listener <close> = assert(base:listener("unix:" .. path,
+    function(_, conn) served = conn conn:write "x" end))
+  local client <close> = base:bufferevent()
+  local got, failure
+  client:setcb(function(c) got = c:read() end, nil, function(_, what, ...)
+    if what ~= "connected" then failure = told(what, ...) end
+  end)
+  assert(client:enable "read")
+  assert(client:connect(assert(listener:sockname())))
+  run(base, function() return got or failure end)
+  if served then served:close() end
+  if failure then error(failure, 0) end
+  assert(got == "x")
+end
+
+--- A file through a socket: by sendfile.
+function scenarios.file(base)
+  local one, two = assert(libevent.socketpair())
+  local from <close> = base:bufferevent(one)
+  local to <close> = base:bufferevent(two)
+  local file <close> = assert(io.tmpfile())
+  local got, size, failure = {}, 0, nil
+  file:write(BYTES):flush()
+  from:setcb(nil, nil, function(_, what, ...) failure = told(what, ...) end)
+  to:setcb(function(t)
+    local piece = t:read()
+    got[#got + 1], size = piece, size + #piece
+  end, nil, function(_, what, ...) failure = told(what, ...) end)
+  assert(to:enable "read")
+  assert(from:output():add_file(file))
+  run(base, function() return size == #BYTES or failure end)
+  if failure then error(failure, 0) end
+  assert(table.concat(got) == BYTES, "bytes are lost")
+end
+
+--- A buffer and descriptors, without a loop.
+function scenarios.buffer()
+  local one, two = assert(libevent.socketpair())
+  local buffer, got = libevent.buffer(BYTES:sub(1, 5000)), libevent.buffer()
+  local ok, failure = pcall(function()
+    for _ = 1, 20 do
+      if #buffer == 0 then break end
+      local n, message, number = buffer:write(one)
+      if not n and not passes then
+        error(told("error", message, number), 0)
+      end
+    end
+    for _ = 1, 20 do
+      if #got == 5000 then break end
+      local n, message, number = got:read(two)
+      if not n and not passes then
+        error(told("error", message, number), 0)
+      end
+    end
+    assert(tostring(got) == BYTES:sub(1, 5000), "bytes are lost")
+  end)
+  libevent.closesocket(one)
+  libevent.closesocket(two)
+  if not ok then error(failure, 0) end
+end
+
+function scenarios.waker(base)
+  local woken = 0
+  local waker <close> = assert(base:waker(function() woken = woken + 1 end))
+  waker:wake()
+  run(base, function() return woken == 1 end)
+end
+
+function scenarios.signal(base)
+  local caught = false
+  local signal <close> = assert(base:signal("USR1", function()
+    caught = true
+  end))
+  assert(signal:add())
+  local pid = lfs.symlinkattributes("/proc/self", "target")
+  os.execute("kill -USR1 " .. pid)
+  run(base, function() return caught end)
+end
+
+function scenarios.reinit(base)
+  local fired = false
+  assert(base:reinit())
+  base:timer(function() fired = true end):add(0.001)
+  run(base, function() return fired end)
+end
+
+function scenarios.relay(base)
+  local target <close> = assert(base:listener("127.0.0.1:0",
+    function(_, conn)
+      conn:setcb(function(c) c:write(c:input()) end)
+      assert(conn:enable "read")
+    end))
+  local failure
+  local front <close> = assert(base:listener("127.0.0.1:0",
+    function(_, conn)
+      local other = base:bufferevent()
+      libevent.relay(conn, other, function(_, _, what, ...)
+        if what ~= "eof" then failure = failure or told(what, ...) end
+      end)
+      if failure then return end
+      local ok, message, number = other:connect(assert(target:sockname()))
+      if not ok then
+        failure = told("error", message, number)
+        conn:close()
+      end
+    end))
+  local client <close> = base:bufferevent()
+  local size, ended = 0, false
+  client:setcb(function(c)
+    size = size + #c:read()
+    if size == #BYTES then assert(c:shutdown()) end
+  end, nil, function(_, what, ...)
+    if what == "connected" then return end
+    if what ~= "eof" then failure = failure or told(what, ...) end
+    ended = true
+  end)
+  assert(client:enable "read")
+  assert(client:connect(assert(front:sockname())))
+  client:write(BYTES)
+  run(base, function() return ended or failure end)
+  if failure then error(failure, 0) end
+  if size < #BYTES then error(told "eof", 0) end    -- the target's own fault
+end
+
+--- Are these the system's words for the fault?
+local function names(message)
+  return errno and message:find(faults.strerror(errno), 1, true)
+         or errno == 12 and message:find "not enough memory"
+end
+
+--- Is that what may come of the fault? A connection may also end without a
+--- word, or by a reset, when it was the other end that failed.
+local function isclean(failure)
+  if passes then return false end
+  if type(failure) ~= "table" then return names(tostring(failure)) end
+  return failure.errno == errno or names(tostring(failure.detail))
+         or failure.what == "eof" or failure.errno == 104
+         or failure.errno == 32 or kind == "none" and failure.errno == 5
+end
+
+--- One round: did the fault happen?
+local function round(n)
+  local before = descriptors()
+  local base = assert(libevent.base())
+  faults.arm(call, errno or kind, n)
+  local ok, failure = pcall(scenarios[name], base)
+  local happened = faults.disarm()
+  if not ok and not (happened and isclean(failure)) then
+    error(("%s, call %d: %s"):format(call, n, type(failure) == "table"
+      and table.concat({failure.what, tostring(failure.detail),
+                        tostring(failure.errno)}, " ") or failure), 0)
+  end
+  local fired = false
+  base:timer(function() fired = true end):add(0)
+  run(base, function() return fired end)
+  base:close()
+  collectgarbage() collectgarbage()
+  if descriptors() ~= before then
+    error(("%s, call %d: %d descriptors, not %d"):format(call, n,
+          descriptors(), before), 0)
+  end
+  return happened
+end
+
+warn "@off"
+libevent.set_log_callback(function() end)
+round(1 << 30)                          -- whatever the process has only once
+local n = 0
+repeat n = n + 1 until not round(n)
+print(n - 1)
