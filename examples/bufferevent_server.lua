@@ -42,7 +42,7 @@ local function serve(fd)
 end
 
 local host, port = address:match "^(.*):(%d+)$"
-local server, message = socket.bind(host, port)
+local server, message = socket.bind(host, port, 511)
 if not server then
   io.stderr:write("cannot listen on ", address, ": ", message, "\n")
   os.exit(1)

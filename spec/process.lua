@@ -35,17 +35,19 @@ end
 
 --- Starts the Lua script (and arguments) of 'command'. Its standard input is
 --- an empty pipe, or what 'stdin' says, in the words of a shell: "</dev/null".
-function process.start(command, stdin)
+--- The shell runs 'before' first.
+function process.start(command, stdin, before)
   local self = setmetatable({name = os.tmpname()}, process)
   self.input = self.name .. ".in"
   os.execute("mkfifo " .. self.input)
   local pipe = io.popen(([[
+    %s
     %s %s %s >%s 2>&1 & pid=$!
     echo $pid
     exec >&- 2>&-
     wait $pid
     echo $? >%s.status &
-  ]]):format(LUA, command, stdin or "<" .. self.input, self.name, self.name))
+  ]]):format(before or "", LUA, command, stdin or "<" .. self.input, self.name, self.name))
   if stdin == nil then self.stdin = io.open(self.input, "w") end
   self.pid = pipe:read "n"
   self.pipe = pipe
