@@ -47,7 +47,8 @@ function process.start(command, stdin, before)
     exec >&- 2>&-
     wait $pid
     echo $? >%s.status &
-  ]]):format(before or "", LUA, command, stdin or "<" .. self.input, self.name, self.name))
+  ]]):format(before or "", LUA, command, stdin or "<" .. self.input,
+             self.name, self.name))
   if stdin == nil then self.stdin = io.open(self.input, "w") end
   self.pid = pipe:read "n"
   self.pipe = pipe
