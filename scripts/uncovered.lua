@@ -1,1 +1,57 @@
-return {}
+--- Why lines of src/ are not run by the specs: by "file: function" or by the
+--- line's own text. 'sometimes': what a busy machine runs, and another one not.
+
+local race = {"a finalizer, or a callback, that changes just this just then"}
+local never = {"cannot be so; the compiler, or a reader, must not wonder"}
+local memory = {"moving takes no memory: libevent's promise is not relied on"}
+local system = {"a system call that does not fail so here"}
+local sometimes = {sometimes = true}
+
+local reasons = {
+  ["base.c: lackofdescriptors"] = system,
+  ["buffer.c: recheck"] = race,
+  ["buffer.c: lev_buffer_add_buffer"] = memory,
+  ["buffer.c: lev_buffer_prepend_buffer"] = memory,
+  ["bufferevent.c: lev_bufferevent_read_buffer"] = memory,
+  ["buffer_segment.c: addpart"] = memory,
+  ["buffer_change.c: onevent"] = {"libevent's heap has room already"},
+  ["buffer_change.c: pushchanges"] = race,
+  ["buffer_segment.c: readbytes"] = system,
+  ["bufferevent.c: tell"] = {
+    "connected, and all sent, with nobody left who listens", sometimes},
+  ["bufferevent_filter.c: callfilter"] = race,
+  ["bufferevent_filter.c: levL_detachfilter"] = race,
+  ["bufferevent_filter.c: note"] = {
+    "a filter that ends in its last word", sometimes},
+  ["bufferevent_group.c: isactive"] = never,
+  ["bufferevent_group.c: newgroup"] = {
+    "a group whose timer is not found: another libevent"},
+  ["bufferevent_pair.c: flushed"] = {"the turn of a pair sees first that all "
+    .. "is sent"},
+  ["bufferevent_pair.c: onmark"] = {"an event that is only looked at"},
+  ["bufferevent_ratelim.c: newlimits"] = never,
+  ["bufferevent_sock.c: note"] = {
+    "setfd between two events of libevent's", sometimes},
+  ["bufferevent_sock.c: levL_linger"] = {
+    "a peer that goes on sending for the 30 seconds of its grace"},
+  ["bufferevent_sock.c: lev_bufferevent_detach"] = race,
+  ["callback.c: levL_protect"] = race,
+  ["core.c: checkversion"] = {"another libevent at run time"},
+  ["event.c: onevent"] = {"closed between two calls for one signal", sometimes},
+  ["listener.c: removestale"] = system,
+  ["listener.c: onretry"] = system,
+  ["log.c: nameof"] = {"what libevent says in its debug build only"},
+  ["object.c: anchor"] = {"anchored with its like", sometimes},
+  ["object.c: levL_find"] = race,
+  ["util.c: result"] = system,
+  ["util.c: isnew"] = {"a name with two addresses", sometimes},
+  ["util.c: refusename"] = {"a resolver without descriptors"},
+  ["util.c: lev_secure_rng_bytes"] = {"a system without random bytes"},
+  ["values.c: levL_refuse"] = system,
+  ["values.c: fdof"] = {"a userdata without __index: Lua's own have one"},
+  ["values.c: levL_pushaddress"] = {"addresses of other families"},
+  ["waker.c: closefds"] = {"for pipes, which an own host is built with"},
+  ["waker.c: takewakes"] = {"for pipes, which an own host is built with"},
+  ["waker.c: renew"] = system,
+}
+return reasons

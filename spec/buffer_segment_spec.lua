@@ -494,6 +494,24 @@ describe("A file that is not sent", function()
   before_each(t.start)
   after_each(finish)
 
+  it("is an error when it has become shorter", function()
+    local base, path = t.base(), t.path()
+    local file = assert(io.open(path, "w+"))
+    file:write(("x"):rep(2^22)):flush()
+    local one, two = assert(libevent.socketpair())
+    local from, to = base:bufferevent(one), base:bufferevent(two)
+    local list, event = t.events(1)
+    from:setcb(nil, nil, event)
+    assert(from:output():add_file(file))
+    file:close()
+    io.open(path, "w"):close()
+    os.remove(path)
+    to:setcb(function(c) c:input():drain() end):enable "read"
+    t.turns(base, 50)
+    assert.same({{"error", "Input/output error", 5}}, list)
+    base:close()
+  end)
+
   it("goes with its state, on the base of a host too", function()
     local text, status = t.host("host", [[
       local libevent = require "libevent.core"
