@@ -42,11 +42,13 @@ BUILD = build
 endif
 
 # GC=1 collects garbage before and after each callback and in each constructor,
-# the young of it where there is much, in every interpreter that the specs run.
+# the young of it where there is much, in every interpreter that the specs run;
+# GC=incremental by the other collector, which then never rests.
 ifdef GC
 BUILD := $(BUILD)-gc
 GCFLAGS = -DLEV_COLLECT
-GCENV = LUA_INIT="collectgarbage 'generational'"
+GCENV = LUA_INIT="collectgarbage $(if $(filter incremental,$(GC)),\
+  ('incremental', 0, 1000),'generational')"
 endif
 
 # What `make coverage` builds and runs.
