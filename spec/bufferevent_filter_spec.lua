@@ -1,7 +1,8 @@
 local libevent = require "libevent"
 local t = require "spec.helper"
 
-local runfor, events, collect = t.runfor, t.events, t.collect
+local runfor, runtill = t.runfor, t.runtill
+local events, collect = t.events, t.collect
 
 local EBUSY, EPROTO, ECONNREFUSED = 16, 71, 111
 local MEGABYTES = t.pattern(2 << 20)
@@ -318,7 +319,7 @@ describe("a filter", function()
         assert.is_true(#a:output() > 0)
         local n = 0
         b:setcb(function() n = n + #b:read() end):enable "read"
-        runfor(base, 0.1 * t.slow)
+        runtill(base, function() return n >= 2 * #MEGABYTES end)
         assert.equal(2 * #MEGABYTES, n)
       end)
 
@@ -333,7 +334,7 @@ describe("a filter", function()
                             + #filter:underlying():output()
         end)
         local got = collect(b)
-        runfor(base, 0.1 * t.slow)
+        runtill(base, function() return left[#left] == 0 end)
         filter:close()
         t.run(base)
         assert.is_true(MEGABYTES == got.data)
@@ -796,26 +797,26 @@ describe("a filter", function()
       it("answers to the last word and closes after the flush", function()
         local base = t.base()
         local a, b = make(base)
-        local list = {}
-        local function take() list[#list + 1] = b:read() end
-        b:setcb(take, nil, take):write "question":shutdown()
+        local got, ended = "", false
+        local function take() got = got .. b:read() end
+        b:setcb(take, nil, function() take() ended = true end):write "question":shutdown()
         local filter = base:filter(base:filter(a), lines)
         filter:setcb(t.expect(function()
           filter:write("to ", filter:read(), MEGABYTES):close_after_flush()
         end), nil, t.never()):enable "read"
         runfor(base, 0.01)
         b:enable "read"
-        runfor(base, 0.05 * t.slow)
-        assert.is_true("to question" .. MEGABYTES == table.concat(list))
+        runtill(base, function() return ended end)
+        assert.is_true("to question" .. MEGABYTES == got)
         b:close()
       end)
 
       it("sends its rest although no more comes from the peer", function()
         local base = t.base()
         local a, b = make(base)
-        local list = {}
-        local function take() list[#list + 1] = b:read() end
-        b:setcb(take, nil, take)
+        local got, ended = "", false
+        local function take() got = got .. b:read() end
+        b:setcb(take, nil, function() take() ended = true end)
         local filter = base:filter(a, t.never())
         filter:enable "read"
         turns(base)
@@ -823,8 +824,8 @@ describe("a filter", function()
         b:shutdown()
         runfor(base, 0.01)
         b:enable "read"
-        runfor(base, 0.05 * t.slow)
-        assert.is_true(MEGABYTES == table.concat(list))
+        runtill(base, function() return ended end)
+        assert.is_true(MEGABYTES == got)
         b:close()
       end)
 
@@ -1335,7 +1336,7 @@ describe("a filter", function()
       turns(base)
       assert.equal(socket, socket:connect(listener:sockname()))
       assert.equal(filter, filter:shutdown())
-      runfor(base, 0.02)
+      runtill(base, function() return #list == 2 and got.data end)
       assert.same({{"connected"}, {"eof", "reading"}}, list)
       assert.equal("question", got.data)
       assert.equal("answer", answer)

@@ -4,7 +4,7 @@ local t = require "spec.helper"
 local raises = t.raises
 local now, ends = rates.now, rates.ends
 local stream, count = rates.stream, rates.count
-local runfor, runtill, moved = rates.runfor, rates.runtill, rates.moved
+local runfor, runtill, moved = rates.runfor, t.runtill, rates.moved
 local rundown, isfree, early = rates.rundown, rates.isfree, rates.early
 local CHUNK, INT_MAX = rates.CHUNK, 2147483647
 

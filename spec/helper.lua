@@ -106,6 +106,15 @@ function t.runfor(base, seconds)
   t.run(base)
 end
 
+--- Runs the loop until f says so.
+function t.runtill(base, f)
+  local late = false
+  local timer = base:timer(function() late = true end):add(5 * t.slow)
+  repeat base:loop "once" until late or f()
+  timer:close()
+  assert.is_false(late)
+end
+
 --- Is the descriptor open in this process?
 function t.isopen(fd)
   return lfs.symlinkattributes(("/proc/self/fd/%d"):format(fd), "mode") ~= nil
