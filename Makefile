@@ -101,14 +101,15 @@ test:
 	@$(TREE) $(SANENV) $(GCENV) BUILD=$(CURDIR)/$(BUILD) \
 	  $(call BUSTEDS,$(LUA) $$(command -v $(BUSTED)))
 
-# The specs again, in search of leaks and of reads and writes gone astray.
+# The specs again, in search of leaks and of reads and writes gone astray: in
+# what they start as well, but for shells and other people's programs.
 VALGRIND = valgrind -q --leak-check=full --errors-for-leak-kinds=definite \
-  --show-leak-kinds=definite --error-exitcode=9 --trace-children=yes \
-  --trace-children-skip=*/nc*,*/socat,*/load,*/make,*/perl,*/env
+  --show-leak-kinds=definite --error-exitcode=9
 valgrind:
 	@scripts/dependencies valgrind
 	@$(MAKE) --no-print-directory -s all $(TOOLS)
-	@$(TREE) VALGRIND=1 BUILD=$(CURDIR)/$(BUILD) \
+	@$(TREE) LUA="$(VALGRIND) $(LUA)" VALGRIND="$(VALGRIND)" \
+	  BUILD=$(CURDIR)/$(BUILD) \
 	  $(call BUSTEDS,$(VALGRIND) $(LUA) $$(command -v $(BUSTED)))
 
 # What of src/ the specs run, by gcov, into doc/coverage.md. What the module

@@ -799,7 +799,8 @@ describe("a filter", function()
         local a, b = make(base)
         local got, ended = "", false
         local function take() got = got .. b:read() end
-        b:setcb(take, nil, function() take() ended = true end):write "question":shutdown()
+        b:setcb(take, nil, function() take() ended = true end)
+        b:write "question":shutdown()
         local filter = base:filter(base:filter(a), lines)
         filter:setcb(t.expect(function()
           filter:write("to ", filter:read(), MEGABYTES):close_after_flush()

@@ -1,7 +1,8 @@
 --- System calls fail, one after the other: spec/c/faults.c stands before libc.
 --- What is for a moment passes unnoticed; anything else is told, in the words
 --- and by the number of the system. Nothing is lost, left open, or waited for
---- in vain, no loop spins, and the base can be used afterwards.
+--- in vain, no loop spins, and the base can be used afterwards. Under valgrind
+--- each call fails in one way only.
 
 local EPERM, EINTR, EIO, EAGAIN, ENOMEM, EACCES = 1, 4, 5, 11, 12, 13
 local ENFILE, EMFILE, ENOSPC, EPIPE = 23, 24, 28, 32
@@ -54,8 +55,8 @@ local function pairsof(scenario)
       if math.type(call) then
         add(kinds)
       else
-        for _, kind in ipairs(kinds) do
-          list[#list + 1] = ("%s %s %s"):format(scenario, call, kind)
+        for i = 1, os.getenv "VALGRIND" and 1 or #kinds do
+          list[#list + 1] = ("%s %s %s"):format(scenario, call, kinds[i])
         end
       end
     end

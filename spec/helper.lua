@@ -247,7 +247,8 @@ end
 
 --- ...and in a host program of spec/c.
 function t.host(name, code)
-  return execute(os.getenv "BUILD" .. "/" .. name, code)
+  return execute(("%s %s/%s"):format(os.getenv "VALGRIND" or "",
+                                     os.getenv "BUILD", name), code)
 end
 
 --- A listener on a free port of 127.0.0.1 and a bufferevent connected to it:
