@@ -8,8 +8,8 @@
 --- descriptors or latency that the last quarter has more of than the second.
 --- So is an event that did not come, and what is still open in the end.
 
-local lfs = require "lfs"
 local libevent = require "libevent"
+local listdescriptors = require "spec.descriptors"
 local relay = require "libevent.relay"
 
 local BUILD = os.getenv "BUILD" or "build"
@@ -17,13 +17,7 @@ local EVERY = 10                -- seconds between two looks
 
 local MINUTES = assert(tonumber(arg[1] or 10), "usage: soak.lua [minutes]")
 
-local function descriptors()
-  local n = 0
-  for name in lfs.dir "/proc/self/fd" do
-    if name:match "^%d+$" then n = n + 1 end
-  end
-  return n
-end
+local function descriptors() return #listdescriptors() end
 
 local first = descriptors()
 local base = libevent.base {priorities = 2}

@@ -28,6 +28,14 @@ local function oneach(f)
   end
 end
 
+--- The pieces that arrive at 'bev' until list.ended; it stays open then.
+local function gather(bev)
+  local list = {}
+  local function take() list[#list + 1] = bev:read() end
+  bev:setcb(take, nil, function() take() list.ended = true end)
+  return list
+end
+
 -- {==== filter functions ====
 
 local function passon(source, sink) sink:add(source) end
@@ -797,9 +805,7 @@ describe("a filter", function()
       it("answers to the last word and closes after the flush", function()
         local base = t.base()
         local a, b = make(base)
-        local got, ended = "", false
-        local function take() got = got .. b:read() end
-        b:setcb(take, nil, function() take() ended = true end)
+        local list = gather(b)
         b:write "question":shutdown()
         local filter = base:filter(base:filter(a), lines)
         filter:setcb(t.expect(function()
@@ -807,17 +813,15 @@ describe("a filter", function()
         end), nil, t.never()):enable "read"
         runfor(base, 0.01)
         b:enable "read"
-        runtill(base, function() return ended end)
-        assert.is_true("to question" .. MEGABYTES == got)
+        runtill(base, function() return list.ended end)
+        assert.is_true("to question" .. MEGABYTES == table.concat(list))
         b:close()
       end)
 
       it("sends its rest although no more comes from the peer", function()
         local base = t.base()
         local a, b = make(base)
-        local got, ended = "", false
-        local function take() got = got .. b:read() end
-        b:setcb(take, nil, function() take() ended = true end)
+        local list = gather(b)
         local filter = base:filter(a, t.never())
         filter:enable "read"
         turns(base)
@@ -825,8 +829,8 @@ describe("a filter", function()
         b:shutdown()
         runfor(base, 0.01)
         b:enable "read"
-        runtill(base, function() return ended end)
-        assert.is_true(MEGABYTES == got)
+        runtill(base, function() return list.ended end)
+        assert.is_true(MEGABYTES == table.concat(list))
         b:close()
       end)
 

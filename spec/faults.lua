@@ -3,6 +3,7 @@
 --- spec/c/faults.c preloaded, by spec/faults_spec.lua:
 ---   lua5.4 spec/faults.lua SCENARIO CALL ERRNO|short|none
 
+local descriptors = require "spec.descriptors"
 local lfs = require "lfs"
 local libevent = require "libevent"
 
@@ -14,14 +15,6 @@ local errno = tonumber(kind)
 local passes = ({[4] = true, [11] = true})[errno] or kind == "short"
 
 local BYTES = ("0123456789abcdef"):rep(20000)
-
-local function descriptors()
-  local n = 0
-  for fd in lfs.dir "/proc/self/fd" do
-    if fd:match "^%d+$" then n = n + 1 end
-  end
-  return n
-end
 
 --- Runs the loop until 'done' says so, in turns that are counted: a loop that
 --- spins is a fault.
@@ -42,23 +35,15 @@ local function told(what, detail, number)
   return {what = what, detail = detail, errno = number}
 end
 
---- Sends BYTES there and back; 'wrap' may put something on the connection.
-local function echo(base, wrap)
-  local server, failure, got = nil, nil, {}
-  local size, ended = 0, false
-  local listener <close> = assert(base:listener("127.0.0.1:0",
-    function(_, conn)
-      server = wrap and wrap(conn) or conn
-      server:setcb(function(s) s:write(s:input()) end, nil,
-        function(s, what, ...)
-          if what ~= "eof" then failure = failure or told(what, ...) end
-          s:close_after_flush()
-        end)
-      assert(server:enable "read")
-    end))
-  listener:set_error_cb(function(_, message, number)
-    assert(number == errno, message)
-  end)
+--- The first event that is no plain end is the failure of a story.
+local function note(story, what, ...)
+  if what ~= "eof" then story.failure = story.failure or told(what, ...) end
+end
+
+--- Sends BYTES to an address, and returns what has come back when that is all,
+--- or story.failure tells of an error, at whichever end.
+local function exchange(base, address, story)
+  local got, size, ended = {}, 0, false
   local client <close> = base:bufferevent()
   client:setcb(function(c)
     local piece = c:read()
@@ -66,16 +51,36 @@ local function echo(base, wrap)
     if size == #BYTES then assert(c:shutdown()) end
   end, nil, function(_, what, ...)
     if what == "connected" then return end
-    if what ~= "eof" then failure = failure or told(what, ...) end
+    note(story, what, ...)
     ended = true
   end)
   assert(client:enable "read")
-  assert(client:connect(assert(listener:sockname())))
+  assert(client:connect(address))
   client:write(BYTES)
-  run(base, function() return ended or failure end)
+  run(base, function() return ended or story.failure end)
+  return table.concat(got)
+end
+
+--- Sends BYTES there and back; 'wrap' may put something on the connection.
+local function echo(base, wrap)
+  local server, story = nil, {}
+  local listener <close> = assert(base:listener("127.0.0.1:0",
+    function(_, conn)
+      server = wrap and wrap(conn) or conn
+      server:setcb(function(s) s:write(s:input()) end, nil,
+        function(s, what, ...)
+          note(story, what, ...)
+          s:close_after_flush()
+        end)
+      assert(server:enable "read")
+    end))
+  listener:set_error_cb(function(_, message, number)
+    assert(number == errno, message)
+  end)
+  local got = exchange(base, assert(listener:sockname()), story)
   if server then server:close() end
-  if failure then error(failure, 0) end
-  assert(table.concat(got) == BYTES, "bytes are lost")
+  if story.failure then error(story.failure, 0) end
+  assert(got == BYTES, "bytes are lost")
 end
 
 local function passon(source, sink) sink:add(source) end
@@ -193,36 +198,21 @@ function scenarios.relay(base)
       conn:setcb(function(c) c:write(c:input()) end)
       assert(conn:enable "read")
     end))
-  local failure
+  local story = {}
   local front <close> = assert(base:listener("127.0.0.1:0",
     function(_, conn)
       local other = base:bufferevent()
-      libevent.relay(conn, other, function(_, _, what, ...)
-        if what ~= "eof" then failure = failure or told(what, ...) end
-      end)
-      if failure then return end
+      libevent.relay(conn, other, function(_, _, ...) note(story, ...) end)
+      if story.failure then return end
       local ok, message, number = other:connect(assert(target:sockname()))
       if not ok then
-        failure = told("error", message, number)
+        story.failure = told("error", message, number)
         conn:close()
       end
     end))
-  local client <close> = base:bufferevent()
-  local size, ended = 0, false
-  client:setcb(function(c)
-    size = size + #c:read()
-    if size == #BYTES then assert(c:shutdown()) end
-  end, nil, function(_, what, ...)
-    if what == "connected" then return end
-    if what ~= "eof" then failure = failure or told(what, ...) end
-    ended = true
-  end)
-  assert(client:enable "read")
-  assert(client:connect(assert(front:sockname())))
-  client:write(BYTES)
-  run(base, function() return ended or failure end)
-  if failure then error(failure, 0) end
-  if size < #BYTES then error(told "eof", 0) end    -- the target's own fault
+  local got = exchange(base, assert(front:sockname()), story)
+  if story.failure then error(story.failure, 0) end
+  if #got < #BYTES then error(told "eof", 0) end    -- the target's own fault
 end
 
 --- Are these the system's words for the fault?
@@ -243,7 +233,7 @@ end
 
 --- One round: did the fault happen?
 local function round(n)
-  local before = descriptors()
+  local before = #descriptors()
   local base = assert(libevent.base())
   faults.arm(call, errno or kind, n)
   local ok, failure = pcall(scenarios[name], base)
@@ -258,9 +248,9 @@ local function round(n)
   run(base, function() return fired end)
   base:close()
   collectgarbage() collectgarbage()
-  if descriptors() ~= before then
+  if #descriptors() ~= before then
     error(("%s, call %d: %d descriptors, not %d"):format(call, n,
-          descriptors(), before), 0)
+          #descriptors(), before), 0)
   end
   return happened
 end

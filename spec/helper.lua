@@ -11,6 +11,7 @@
 local lfs = require "lfs"
 local assert = require "luassert"
 local libevent = require "libevent"
+local listdescriptors = require "spec.descriptors"
 
 local t = {}
 
@@ -23,12 +24,7 @@ t.slow = (os.getenv "VALGRIND" or os.getenv "LD_PRELOAD"
           or os.getenv "LUA_INIT") and 10 or 1
 
 local function opendescriptors()
-  local list = {}
-  for name in lfs.dir "/proc/self/fd" do
-    if name:match "^%d+$" then list[#list + 1] = name end
-  end
-  table.sort(list)
-  return table.concat(list, " ")
+  return table.concat(listdescriptors(), " ")
 end
 
 function t.start()

@@ -4,8 +4,8 @@
 --- honest client has its answer within a second; memory is bounded; and when
 --- they have gone, so have their descriptors.
 
-local lfs = require "lfs"
 local libevent = require "libevent"
+local listdescriptors = require "spec.descriptors"
 local process = require "spec.process"
 local socket = require "socket"
 local sockets = require "spec.sockets"
@@ -88,13 +88,7 @@ local hostile = {
   end,
 }
 
-local function descriptors(p)
-  local n = 0
-  for fd in lfs.dir(("/proc/%d/fd"):format(p.pid)) do
-    if fd:match "^%d+$" then n = n + 1 end
-  end
-  return n
-end
+local function descriptors(p) return #listdescriptors(p.pid) end
 
 --- Clock ticks that a process has worked for.
 local function ticks(p)

@@ -14,8 +14,8 @@
 
 package.path = "./?.lua;" .. package.path
 
-local lfs = require "lfs"
 local libevent = require "libevent"
+local listdescriptors = require "spec.descriptors"
 local pool = require "spec.fuzz.pool"
 local signatures = require "spec.fuzz.signatures"
 local values = require "spec.fuzz.values"
@@ -445,12 +445,7 @@ end
 -- {==== The program and its end ====
 
 local function descriptors()
-  local list = {}
-  for name in lfs.dir "/proc/self/fd" do
-    if name:match "^%d+$" then list[#list + 1] = name end
-  end
-  table.sort(list)
-  return table.concat(list, " ")
+  return table.concat(listdescriptors(), " ")
 end
 
 --- Nothing is left of what nobody holds any more, whether its base was closed
