@@ -73,8 +73,8 @@ BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" \
   $(wildcard $(SPECS:spec=spec/*_spec.lua)),$(1) $(SPECS))
 SECONDS = 180
 
-.PHONY: all run test valgrind coverage soak fuzz fuzz-parsers lint install uninstall \
-  clean env
+.PHONY: all run test valgrind coverage soak fuzz fuzz-parsers lint install \
+  uninstall clean env
 
 all: $(CORE)
 

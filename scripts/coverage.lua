@@ -1,8 +1,8 @@
 --- What of src/ has run, from the counts that gcov finds in a folder.
 ---   lua5.4 scripts/coverage.lua build-cov
 --- Prints doc/coverage.md: a table of the files, and each line that has not run
---- with the reason that stands in scripts/uncovered.lua. Fails below 95 %, for a
---- line without a reason, and for a reason without a line.
+--- with the reason that stands in scripts/uncovered.lua. Fails below 95 %, for
+--- a line without a reason, and for a reason without a line.
 
 local lfs = require "lfs"
 

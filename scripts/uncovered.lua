@@ -5,7 +5,7 @@ local race = {"a finalizer, or a callback, that changes just this just then"}
 local never = {"cannot be so; the compiler, or a reader, must not wonder"}
 local memory = {"moving takes no memory: libevent's promise is not relied on"}
 local system = {"a system call that does not fail so here"}
-local sometimes = {sometimes = true}
+local sometimes = true
 
 local reasons = {
   ["base.c: lackofdescriptors"] = system,

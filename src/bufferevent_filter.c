@@ -231,9 +231,9 @@ static void passout (lev_Filter *f) {
   if (due) {
     f->written = f->written || evbuffer_get_length(p.source) > 0;
     pass(&p);
+    if (below->base)
+      below->kind->sends(below, true);
   }
-  if (due && below->base)
-    below->kind->sends(below, true);
   if (b->o.base && p.mode == BEV_FINISHED)
     b->isshut = true;
   if (b->o.base && p.mode == BEV_FLUSH)
