@@ -2,10 +2,11 @@
 ** load.c: a client that puts an echo server under load and believes nothing:
 ** every byte that comes back is compared with the one that was sent.
 **
-**   load [-t SECONDS] echo  ADDRESS CONNECTIONS MESSAGES SIZE
-**   load [-t SECONDS] cycle ADDRESS COUNT SIZE PARALLEL
-**   load [-t SECONDS] slow  ADDRESS BYTES RATE
-**   load [-t SECONDS] idle  ADDRESS CONNECTIONS SECONDS
+**   load [-t SECONDS] echo     ADDRESS CONNECTIONS MESSAGES SIZE
+**   load [-t SECONDS] pipeline ADDRESS CONNECTIONS MESSAGES SIZE DEPTH
+**   load [-t SECONDS] cycle    ADDRESS COUNT SIZE PARALLEL
+**   load [-t SECONDS] slow     ADDRESS BYTES RATE
+**   load [-t SECONDS] idle     ADDRESS CONNECTIONS SECONDS
 **
 ** ADDRESS is 127.0.0.1:port or unix:/path. One thread, one epoll set. What a
 ** mode does comes in phases; each ends when nothing is pending any more.
@@ -50,7 +51,8 @@ typedef struct Conn {
   Count number;               /* of all connections made, from 0 */
   Count sent, got;            /* bytes */
   Count goal;                 /* bytes to send, and to get back */
-  double begun;               /* when the last message was */
+  Count back;                 /* messages that are */
+  double begun;               /* when it was opened, or its last message */
 } Conn;
 
 static char pattern[2 * PERIOD];    /* twice: no piece ever wraps around */
@@ -65,11 +67,13 @@ static size_t nconns;
 static size_t pending;        /* connections that this phase waits for */
 static Count nopened;
 static Count size;            /* bytes in a message */
+static Count depth = 1;       /* messages of a connection under way at a time */
 static Count maxinflight;     /* most bytes of one connection not yet back */
 static double rate;           /* bytes per second that 'slow' begins with */
 
-/* What a mode does when all that was sent is back, and when the server has
-   closed a connection that was left. */
+/* What a mode does when all that was sent is back (with several messages under
+   way: some of it), and when the server has closed a connection that was
+   left. */
 static void (*onanswered) (Conn *c), (*onended) (Conn *c);
 
 static double now (void) {
@@ -235,7 +239,7 @@ static void receive (Conn *c) {
   c->got += (Count)r;
   if (r == 0)
     onended(c);
-  else if (c->got == c->goal)
+  else if (c->got == c->goal || depth > 1)
     onanswered(c);
 }
 
@@ -295,6 +299,7 @@ static void forall (void (*f) (Conn *c)) {
 /* {==== Modes ==== */
 
 static Count total;           /* echo: bytes a connection; cycle: cycles */
+static double *starts;        /* 'depth' for each connection, in turns */
 static float *trips;          /* round-trip times, in microseconds */
 static size_t ntrips;
 
@@ -303,33 +308,79 @@ static int compare (const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static double percentile (double part) {
+  return trips[(size_t)(part * (double)ntrips)];
+}
+
+static double *startof (const Conn *c, Count message) {
+  return &starts[c->number * depth + message % depth];
+}
+
+/* One message more, if there is one. */
+static void add (Conn *c, double begin) {
+  if (c->goal < total) {
+    *startof(c, c->goal / size) = begin;
+    c->goal += size;
+  }
+}
+
+static void fill (Conn *c) {
+  double begin = now();
+  for (Count i = 0; i < depth; i++)
+    add(c, begin);
+  transmit(c);
+  watch(c);
+}
+
+/* Each message that is back makes room for the next one. */
 static void pong (Conn *c) {
-  trips[ntrips++] = (float)((now() - c->begun) * 1e6);
-  if (c->goal < total)
-    say(c);
-  else
+  double end = now();
+  for (; c->back < c->got / size; c->back++) {
+    trips[ntrips++] = (float)((end - *startof(c, c->back)) * 1e6);
+    add(c, end);
+  }
+  if (c->got == total)
     done(c);
+  else if (c->sent < c->goal)
+    transmit(c);
+}
+
+static void *allocate (Count n, size_t each) {
+  void *p = calloc((size_t)n, each);
+  if (p == NULL)
+    fail("no memory for %llu times", n);
+  return p;
+}
+
+static void tell (double seconds) {
+  qsort(trips, ntrips, sizeof(*trips), compare);
+  printf("%s: %zu connections, %zu messages of %llu bytes, %.3f s, "
+         "%.0f messages/s, p50 %.0f us, p99 %.0f us, p99.9 %.0f us\n",
+         depth > 1 ? "pipeline" : "echo", nconns, ntrips, size, seconds,
+         (double)ntrips / seconds, percentile(0.5), percentile(0.99),
+         percentile(0.999));
 }
 
 /* All connections are open before the first message. */
-static void echo (const Count *args) {
+static void pipeline (const Count *args) {
   double begin, seconds;
   size = args[2];
+  depth = args[3];
   total = args[1] * size;
-  trips = calloc((size_t)args[0], (size_t)args[1] * sizeof(*trips));
-  if (trips == NULL)
-    fail("no memory for %llu times", args[0] * args[1]);
+  trips = allocate(args[0] * args[1], sizeof(*trips));
+  starts = allocate(args[0] * depth, sizeof(*starts));
   openall(args[0]);
   onanswered = pong;
   begin = now();
-  forall(say);
+  forall(fill);
   seconds = now() - begin;
   forall(leave);
-  qsort(trips, ntrips, sizeof(*trips), compare);
-  printf("echo: %zu connections, %zu messages of %llu bytes, %.3f s, "
-         "%.0f messages/s, p50 %.0f us, p99 %.0f us\n", nconns, ntrips, size,
-         seconds, (double)ntrips / seconds, trips[ntrips / 2],
-         trips[(size_t)(0.99 * (double)ntrips)]);
+  tell(seconds);
+}
+
+static void echo (const Count *args) {
+  const Count one[] = {args[0], args[1], args[2], 1};
+  pipeline(one);
 }
 
 static void again (Conn *c) {
@@ -401,13 +452,16 @@ static const struct {
   int nargs;
   void (*run) (const Count *args);
 } modes[] = {
-  {"echo", 3, echo}, {"cycle", 3, cycle}, {"slow", 2, slow}, {"idle", 2, idle}
+  {"echo", 3, echo}, {"pipeline", 4, pipeline}, {"cycle", 3, cycle},
+  {"slow", 2, slow}, {"idle", 2, idle}
 };
 
 #define NMODES (sizeof(modes) / sizeof(modes[0]))
 
 static void usage (void) {
   fputs("usage: load [-t SECONDS] echo ADDRESS CONNECTIONS MESSAGES SIZE\n"
+        "                       | pipeline ADDRESS CONNECTIONS MESSAGES SIZE "
+        "DEPTH\n"
         "                       | cycle ADDRESS COUNT SIZE PARALLEL\n"
         "                       | slow ADDRESS BYTES RATE\n"
         "                       | idle ADDRESS CONNECTIONS SECONDS\n", stderr);
@@ -469,7 +523,7 @@ static void setup (void) {
 
 int main (int argc, char *argv[]) {
   size_t mode = 0;
-  Count args[3];
+  Count args[4];
   int option;
   while ((option = getopt(argc, argv, "+t:")) == 't')
     limit = (double)number(optarg);
