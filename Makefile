@@ -73,8 +73,8 @@ BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" \
   $(wildcard $(SPECS:spec=spec/*_spec.lua)),$(1) $(SPECS))
 SECONDS = 180
 
-.PHONY: all run test valgrind coverage soak fuzz fuzz-parsers lint install \
-  uninstall clean env
+.PHONY: all run test valgrind coverage soak bench fuzz fuzz-parsers lint \
+  install uninstall clean env
 
 all: $(CORE)
 
@@ -132,6 +132,16 @@ soak:
 	@$(MAKE) --no-print-directory -s all $(BUILD)/load
 	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/soak.lua $(MINUTES)
 
+# Servers, timers and events of this library and of others, in turns, into
+# bench/RESULTS.md; with ONLY=pattern only some cases, and onto the screen.
+ROUNDS = 7
+ONLY =
+BENCHES = $(addprefix $(BUILD)/bench/,epoll events bufferevent timers dispatch)
+bench:
+	@scripts/dependencies bench
+	@$(MAKE) --no-print-directory -s all $(BUILD)/load $(BENCHES)
+	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/bench.lua $(ROUNDS) "$(ONLY)"
+
 # Random programs on the whole API, under the sanitizers, for SECONDS; or with
 # SEED=n that of one seed.
 fuzz:
@@ -159,6 +169,14 @@ build-fuzz/parsers: spec/fuzz/parsers.c $(wildcard src/*.[ch])
 
 $(BUILD)/load: bench/load.c | $(BUILD)
 	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
+
+$(BUILD)/bench/%: bench/servers/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c99 $(WARN) $(EVENT_CFLAGS) $(CFLAGS) -o $@ $< $(EVENT_LIBS)
+
+$(BUILD)/bench/%: bench/%/libevent.c
+	@mkdir -p $(@D)
+	$(CC) -std=c99 $(WARN) $(EVENT_CFLAGS) $(CFLAGS) -o $@ $< $(EVENT_LIBS)
 
 # Stands before libc: nothing of it may be instrumented.
 $(BUILD)/faults.so: spec/c/faults.c | $(BUILD)

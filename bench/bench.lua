@@ -1,0 +1,110 @@
+--- Compares servers, timers and events of this library with others'.
+---   lua5.4 bench/bench.lua [ROUNDS [ONLY]]      (`make bench` builds first)
+--- All of a case take turns, ROUNDS times. What it finds is printed. Without
+--- ONLY, a Lua pattern that names cases, it also goes into bench/RESULTS.md and
+--- bench/plot.svg. BUILD is where the programs are, LUA the interpreter.
+
+local cases = require "bench.cases"
+local measure = require "bench.measure"
+local plot = require "bench.plot"
+local process = require "bench.process"
+local report = require "bench.report"
+
+local ROUNDS = assert(math.tointeger(arg[1] or 7), "how many rounds?")
+local ONLY = arg[2] ~= "" and arg[2] or nil
+
+local function say(...) io.stderr:write(string.format(...), "\n") end
+
+local function wanted(key) return not ONLY or key:find(ONLY) end
+
+--- One round more for an entry, unless one has failed before.
+local function measured(entry, once)
+  if entry.why then return end
+  local figures, why = once(entry.command)
+  entry.rounds[#entry.rounds + 1] = figures
+  entry.why = why
+end
+
+--- Moves the entries of which a round has failed to 'missing'.
+local function sorted(result)
+  for i = #result, 1, -1 do
+    if result[i].why then
+      table.insert(result.missing, 1, table.remove(result, i))
+    end
+  end
+  return result
+end
+
+--- 'once' for each of the list, in turns: an entry for each, with the figures
+--- of its rounds. 'most' rounds are enough.
+local function turns(key, title, list, once, most)
+  local result = {key = key, title = title, missing = {}}
+  for i, item in ipairs(list) do
+    result[i] = {name = item[1], command = item[2], rounds = {}}
+  end
+  local n = math.min(ROUNDS, most or ROUNDS)
+  for round = 1, n do
+    say("%s: round %d of %d", title, round, n)
+    for _, entry in ipairs(result) do measured(entry, once) end
+  end
+  return sorted(result)
+end
+
+--- The servers that start here, and why the others do not.
+local function servers()
+  local here, missing = {}, {}
+  for _, server in ipairs(cases.servers) do
+    local ok, why = measure.available(server[2])
+    if ok then
+      here[#here + 1] = server
+    else
+      missing[#missing + 1] = {name = server[1], why = why}
+      say("%s is left out: %s", server[1], why)
+    end
+  end
+  return here, missing
+end
+
+local results = {
+  loads = {}, programs = {}, rounds = ROUNDS,
+  busy = process.slurp "/proc/loadavg":match "%S+",     -- by others, so far
+}
+local here
+here, results.missing = servers()
+
+for _, case in ipairs(cases.loads) do
+  local key, title, load, warmup = table.unpack(case)
+  if wanted(key) then
+    table.insert(results.loads, turns(key, title, here, function(command)
+      return measure.load(command, load, warmup)
+    end))
+  end
+end
+
+for _, case in ipairs(cases.programs) do
+  local key, title, unit, n, numbers, list = table.unpack(case)
+  if wanted(key) then
+    local result = turns(key, title, list, function(command)
+      return measure.program(command, numbers, n)
+    end)
+    result.unit = unit
+    table.insert(results.programs, result)
+  end
+end
+
+if wanted "idle" then
+  results.idle = turns("idle", "Memory of an idle connection", here,
+    function(command) return measure.idle(command, cases.connections) end, 5)
+end
+
+local function write(path, content)
+  local file <close> = assert(io.open(path, "w"))
+  assert(file:write(content))
+end
+
+local text = report(results)
+io.stdout:write(text)
+if not ONLY then
+  write("bench/RESULTS.md", text)
+  write("bench/plot.svg", plot(results))
+end

@@ -1,0 +1,76 @@
+--- What is compared: servers, loads for them, and programs that run alone.
+
+local BUILD = os.getenv "BUILD" or "build"
+local LUA = os.getenv "LUA" or "lua5.4"
+
+local function c(name) return BUILD .. "/bench/" .. name .. " " end
+
+local function lua(file) return LUA .. " bench/" .. file .. " " end
+
+local cases = {}
+
+--- What others are measured by.
+cases.epoll = "raw epoll, C"
+cases.bufferevent = "libevent bufferevents, C"
+cases.luv = "luv, try_write"
+cases.strings = "lua-libevent, strings"
+cases.buffers = "lua-libevent, moved buffers"
+
+--- Servers: a name, and a command that takes the port.
+cases.servers = {
+  {cases.epoll, c "epoll"},
+  {"libevent events, C", c "events"},
+  {cases.bufferevent, c "bufferevent"},
+  {cases.strings, lua "servers/strings.lua"},
+  {cases.buffers, lua "servers/buffers.lua"},
+  {"luv, write", lua "servers/luv.lua write"},
+  {cases.luv, lua "servers/luv.lua try_write"},
+  {"cqueues", lua "servers/cqueues.lua"},
+  {"luaevent", lua "servers/luaevent.lua"},
+  {"copas", lua "servers/copas.lua"},
+  {"Node.js", "node bench/servers/node.js "},
+}
+
+--- Loads: a name for ONLY, a title, and the arguments of load.c; the shorter
+--- ones warm a server up.
+cases.loads = {
+  {"echo64", "Echo, 64 bytes, 50 connections",
+   "echo %s 50 1200 64", "echo %s 50 100 64"},
+  {"echo1000", "Echo, 64 bytes, 1,000 connections",
+   "echo %s 1000 80 64", "echo %s 1000 5 64"},
+  {"echo16k", "Echo, 16 KiB, 50 connections",
+   "echo %s 50 300 16384", "echo %s 50 20 16384"},
+  {"pipeline", "Echo, 64 bytes, 50 connections, 16 messages under way in each",
+   "pipeline %s 50 8000 64 16", "pipeline %s 50 200 64 16"},
+  {"cycle", "Connect, echo 64 bytes, close; 50 at a time",
+   "cycle %s 6000 64 50", "cycle %s 300 64 50"},
+}
+
+cases.connections = 10000       -- idle ones
+
+--- Programs that run alone: a name for ONLY, a title, what is counted and how
+--- many there are; and programs, by name and command: the first is what the
+--- others are measured by. With "0" for the numbers a program has nothing to
+--- do.
+cases.programs = {
+  {"timers", "100,000 one-shot timers, made, fired and dropped",
+   "timer", 100000, "100000", {
+     {"libevent, C", c "timers" .. "new"},
+     {"libevent, C, event_base_once", c "timers" .. "once"},
+     {"lua-libevent, base:timer", lua "timers/lua-libevent.lua" .. "timer"},
+     {"lua-libevent, base:once", lua "timers/lua-libevent.lua" .. "once"},
+     {"luv", lua "timers/luv.lua"},
+     {"luaevent", lua "timers/luaevent.lua"},
+     {"cqueues", lua "timers/cqueues.lua"},
+   }},
+  {"dispatch", "1,000,000 callbacks of events on 100 readable descriptors",
+   "callback", 1000000, "100 1000000", {
+     {"libevent, C", c "dispatch"},
+     {"lua-libevent", lua "dispatch/lua-libevent.lua"},
+     {"luv", lua "dispatch/luv.lua"},
+     {"luaevent", lua "dispatch/luaevent.lua"},
+     {"cqueues", lua "dispatch/cqueues.lua"},
+   }},
+}
+
+return cases

@@ -1,0 +1,102 @@
+--- One round of one thing: a server under load, a server that holds idle
+--- connections, a program that runs alone.
+
+local process = require "bench.process"
+
+local LOAD = (os.getenv "BUILD" or "build") .. "/load -t 60 "
+
+local measure = {}
+
+local port = 20000 + os.time() % 8000
+
+--- What a program says when it fails, in a few words.
+local function brief(text)
+  local module = text:match "module '([%w_.]+)' not found"
+  if module then return ("no module `%s` here"):format(module) end
+  return text:match "[^\n]+" or "ends without a word"
+end
+
+--- A server that is ready, and its address. A port may be somebody else's: the
+--- next one is tried.
+local function start(command)
+  local line
+  for _ = 1, 3 do
+    port = port + 1
+    local p = process.start(command .. " " .. port, "server")
+    line = p.pipe:read "l"
+    if line == "ready" then return p, "127.0.0.1:" .. port end
+    process.stop(p)
+  end
+  return nil, brief(line or "")
+end
+
+--- True, or why a server cannot be compared here.
+function measure.available(command)
+  local p <close>, why = start(command)
+  return p ~= nil, why
+end
+
+--- What load.c has printed, as figures: how many messages or cycles, how many
+--- a second, and round trips in microseconds.
+local function figures(text)
+  local n, seconds = text:match "(%d+) %a+ of %d+ bytes.-, ([%d.]+) s,"
+  return {
+    n = tonumber(n), rate = n / seconds,
+    p50 = tonumber(text:match "p50 (%d+)"),
+    p99 = tonumber(text:match "p99 (%d+)"),
+    p999 = tonumber(text:match "p99%.9 (%d+)"),
+  }
+end
+
+--- A server under load: figures(), and 'cpu', the server's microseconds for
+--- each message; or nil and what went wrong.
+function measure.load(command, load, warmup)
+  local p <close>, address = start(command)
+  if not p then return nil, address end
+  process.run(LOAD .. warmup:format(address), "load")
+  local before = process.cpu(p)
+  local text, why = process.run(LOAD .. load:format(address), "load")
+  local used = process.cpu(p) - before
+  if not text then return nil, brief(why) end
+  local round = figures(text)
+  round.cpu = used / round.n * 1e6
+  return round
+end
+
+--- Waits until a server holds so many connections; one that has ended has no
+--- descriptors.
+local function held(p, connections)
+  for _ = 1, 200 do
+    local n = process.descriptors(p)
+    if n >= connections then return true end
+    if n == 0 then return end
+    process.sleep(0.05)
+  end
+end
+
+--- A server that holds connections: 'bytes' for each of them; or nil and what
+--- went wrong.
+function measure.idle(command, connections)
+  local p <close>, address = start(command)
+  if not p then return nil, address end
+  process.sleep(0.1)
+  local before = process.rss(p)
+  local _ <close> = process.start(("%sidle %s %d 60"):format(LOAD, address,
+    connections), "load")
+  if not held(p, connections) then return nil, "does not take so many" end
+  process.sleep(0.2)
+  return {bytes = (process.rss(p) - before) / connections}
+end
+
+--- A program that runs alone: 'cpu' in microseconds for each of n things, less
+--- what it takes with nothing to do; or nil and what went wrong.
+function measure.program(command, numbers, n)
+  local text, idle, busy
+  text, idle = process.run(command .. " " .. numbers:gsub("%d+", "0"), "server")
+  if not text then return nil, brief(idle) end
+  text, busy = process.run(command .. " " .. numbers, "server")
+  if not text then return nil, brief(busy) end
+  return {cpu = (busy - idle) / n * 1e6}
+end
+
+return measure
