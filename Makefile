@@ -51,6 +51,13 @@ GCENV = LUA_INIT="collectgarbage $(if $(filter incremental,$(GC)),\
   ('incremental', 0, 1000),'generational')"
 endif
 
+# PLAIN=1 without the direct way of src/bufferevent_direct.c: libevent reads and
+# writes all by itself, and nothing else is different.
+ifdef PLAIN
+BUILD := $(BUILD)-plain
+GCFLAGS += -DLEV_PLAIN
+endif
+
 # What `make coverage` builds and runs.
 ifdef COV
 BUILD := $(BUILD)-cov

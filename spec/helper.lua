@@ -23,6 +23,9 @@ local descriptors                             -- open when the test began
 t.slow = (os.getenv "VALGRIND" or os.getenv "LD_PRELOAD"
           or os.getenv "LUA_INIT") and 10 or 1
 
+--- Is this the build that reads and writes nothing past libevent?
+t.plain = (os.getenv "BUILD" or ""):find "%-plain$" ~= nil
+
 local function opendescriptors()
   return table.concat(listdescriptors(), " ")
 end
@@ -207,14 +210,14 @@ function t.events(n)
 end
 
 --- The bytes that arrive at 'bev' until its end, in list.data; it is closed
---- then.
+--- then, when it has sent all.
 function t.collect(bev)
   local list = {}
   bev:setcb(function(b) list[#list + 1] = b:read() end, nil,
     t.expect(function(b, what, detail)
       assert(what == "eof" and detail == "reading", what)
       list.data = table.concat(list) .. b:read()
-      b:close()
+      b:close_after_flush()
     end))
   bev:enable "read"
   return list

@@ -12,7 +12,7 @@ local sockets = require "spec.sockets"
 local t = require "spec.helper"
 
 local PATIENCE = 1 * t.slow     -- seconds for an honest client
-local MEMORY = 64 * 1024        -- kilobytes, at the most
+local MEMORY = 128 * 1024       -- kilobytes: a megabyte for each of 100 peers
 local MANY = 50000 // t.slow    -- connections that come and go
 
 local message = "I have received the msg: hello\n"

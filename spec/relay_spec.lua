@@ -175,7 +175,7 @@ describe("libevent.relay", function()
       end))
       left:write "before"
       base:timer(function() right:write "unread by left" end):add(0.01)
-      base:timer(function() left:close() end):add(0.02)     -- a reset
+      base:timer(function() left:close() end):add(0.1)      -- a reset
     end, t.expect(function(_, _, what, detail, errno)
       assert.equal("error", what)
       assert.is_string(detail)

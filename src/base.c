@@ -176,10 +176,10 @@ static lev_Base *newbase (lua_State *L) {
   lev_Base *base = lua_newuserdatauv(L, sizeof(*base), LEV_NUVBASE);
   memset(base, 0, sizeof(*base));
   base->objects.prev = base->objects.next = &base->objects;
-  base->forks = levL_forks();
+  base->forks = levL_forks;
   luaL_setmetatable(L, LEV_BASE);
-  lua_newtable(L);
-  lua_setiuservalue(L, -2, LEV_UVANCHORS);
+  base->ref = LUA_NOREF;
+  levL_initanchors(L, base);
   base->L = lua_newthread(L);
   lua_setiuservalue(L, -2, LEV_UVTHREAD);
   return base;
@@ -203,9 +203,9 @@ LEV_EXPORT void lualibevent_pushbase (lua_State *L,
   lua_pop(L, 1);
   base = newbase(L);
   lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, base);
-  lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
+  levL_hold(L, -1, true);
+  base->timed = true;         /* the host's own events may be */
   openbase(base, event_base);
 }
 
@@ -302,17 +302,14 @@ static int runloop (lua_State *L, lev_Base *base, int flags) {
   if (base->looping || base->calls > 0)
     return luaL_error(L, "the loop of this base runs already");
   checkstack(L);
-  lua_pushvalue(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, base);  /* the anchor of a base that runs */
+  levL_hold(L, 1, true);
   setloops(L, loops(L) + 1);
   base->looping = true;
   result = run(base, flags);
   err = errno;
   base->looping = false;
-  if (base->owned) {
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, base);
-  }
+  if (base->owned)
+    levL_hold(L, 1, false);
   setloops(L, loops(L) - 1);
   event_del(&base->exit);                   /* the next loop is not its own */
   if (base->closing)
@@ -359,6 +356,7 @@ static int lev_base_loopexit (lua_State *L) {
   struct timeval tv;
   const struct timeval *after = levL_time(L, 2, 2, &tv);
   int r = 0;
+  base->timed |= after != NULL;
   levL_freshen(base);
   if (after == NULL)
     r = event_base_loopexit(base->event_base, NULL);
@@ -534,6 +532,8 @@ static int lev_base_init_common_timeout (lua_State *L) {
 static int lev_base_close (lua_State *L) {
   lev_Base *base = luaL_checkudata(L, 1, LEV_BASE);
   lua_settop(L, 1);
+  if (base->event_base == NULL)
+    levL_dropref(L, base);    /* it may never have been opened */
   if (base->event_base == NULL || base->closing)
     return 1;
   levL_own(base);
@@ -542,6 +542,9 @@ static int lev_base_close (lua_State *L) {
   free(base->common);         /* here: a loop that runs may never end */
   base->common = NULL;
   base->ncommon = 0;
+  free(base->desk);
+  base->desk = NULL;
+  base->unsent = false;
   lua_pushnil(L);
   lua_setiuservalue(L, 1, LEV_UVANCHORS);
   lua_pushnil(L);

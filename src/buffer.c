@@ -21,13 +21,20 @@ static bool isopen (const lev_Buffer *b) {
   return b->buf && (b->owner == NULL || b->owner->base);
 }
 
-lev_Buffer *levL_checkbuffer (lua_State *L, int arg) {
+static lev_Buffer *checkopen (lua_State *L, int arg) {
   lev_Buffer *b = luaL_checkudata(L, arg, LEV_BUFFER);
   if (!isopen(b))
     luaL_argerror(L, arg, b->owner ? "Bufferevent is closed"
                                    : "Buffer is closed");
   if (b->owner)
     levL_own(b->owner->base);
+  return b;
+}
+
+lev_Buffer *levL_checkbuffer (lua_State *L, int arg) {
+  lev_Buffer *b = checkopen(L, arg);
+  if (b->owner && b->owner->kind->clear)
+    b->owner->kind->clear(b->owner);
   return b;
 }
 
@@ -188,6 +195,8 @@ bool levL_adddata (lua_State *L, int first, int last, struct evbuffer *to) {
   int r = 0;
   if (first == last && lua_type(L, first) == LUA_TSTRING)
     r = levL_addstring(L, first, to);
+  else if (first == last)
+    r = evbuffer_add_buffer(to, levL_tobuffer(L, first));
   else if (shortlength(L, first, last) > 0)
     r = addshort(L, first, last, to);
   else if (first <= last)
@@ -527,10 +536,14 @@ static int lev_buffer_unfreeze (lua_State *L) {
 
 /* ====} */
 
-/* buffer:length() -> count; #buffer too */
+/* buffer:length() -> count; #buffer too. Servers ask it of their output in
+   each callback: what lies aside stays there. */
 static int lev_buffer_length (lua_State *L) {
-  lev_Buffer *b = levL_checkbuffer(L, 1);
-  lua_pushinteger(L, (lua_Integer)evbuffer_get_length(b->buf));
+  lev_Buffer *b = checkopen(L, 1);
+  size_t n = evbuffer_get_length(b->buf);
+  if (b->owner && b->owner->kind->aside)
+    n += b->owner->kind->aside(b->owner, b->buf);
+  lua_pushinteger(L, (lua_Integer)n);
   return 1;
 }
 
@@ -565,6 +578,7 @@ static int lev_buffer__tostring (lua_State *L) {
   lev_Buffer *b = luaL_checkudata(L, 1, LEV_BUFFER);
   if (!isopen(b) || holdsfile(b))
     return levL_tostring(L, LEV_BUFFER, isopen(b));
+  levL_checkbuffer(L, 1);
   pushcopy(L, levL_checkbytes, 1, 0, evbuffer_get_length(b->buf));
   return 1;
 }

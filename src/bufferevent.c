@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* seconds that close_after_flush waits for a peer that takes nothing */
@@ -18,6 +19,39 @@
 const lev_Word levL_directions[] = {
   {"read", EV_READ}, {"write", EV_WRITE}, {NULL, 0}
 };
+
+/* {==== More user values ==== */
+
+/* Makes room for all of them, so that setting one takes no memory. */
+void levL_needmore (lua_State *L, int idx) {
+  idx = lua_absindex(L, idx);
+  if (lua_getiuservalue(L, idx, LEV_UVMORE) == LUA_TNIL) {
+    lua_createtable(L, LEV_NMORE, 0);
+    lua_setiuservalue(L, idx, LEV_UVMORE);
+  }
+  lua_pop(L, 1);
+}
+
+/* [-1] the value, nil if there is no room. It is popped. */
+void levL_setmore (lua_State *L, int idx, int key) {
+  idx = lua_absindex(L, idx);
+  if (lua_getiuservalue(L, idx, LEV_UVMORE) == LUA_TTABLE) {
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, key);
+  }
+  lua_pop(L, 2);
+}
+
+/* Pushes the value, or nil, and returns its type. */
+int levL_getmore (lua_State *L, int idx, int key) {
+  if (lua_getiuservalue(L, idx, LEV_UVMORE) == LUA_TTABLE) {
+    lua_rawgeti(L, -1, key);
+    lua_replace(L, -2);
+  }
+  return lua_type(L, -1);
+}
+
+/* ====} */
 
 /* {==== Kind and accessors ==== */
 
@@ -46,7 +80,7 @@ lev_Bufferevent *levL_top (lev_Bufferevent *b) {
 static bool stackactive (const lev_Bufferevent *b) {
   for (; b; b = b->above)
     if (b->busy || b->full || b->flavour->active(b)
-        || (b->turn && event_pending(b->turn, EV_TIMEOUT, NULL)))
+        || (b->turn && event_pending(&b->turn->ev, EV_TIMEOUT, NULL)))
       return true;
   return false;
 }
@@ -56,9 +90,9 @@ static bool isactive (const lev_Object *o) {
   return stackactive(b) || (b->partner && stackactive(b->partner));
 }
 
-/* [-1] a bufferevent becomes its user value; false if that is none. */
-static bool follow (lua_State *L, int uv) {
-  if (lua_getiuservalue(L, -1, uv) == LUA_TUSERDATA) {
+/* [-1] a bufferevent becomes what it has there; false if that is none. */
+static bool follow (lua_State *L, int key) {
+  if (levL_getmore(L, -1, key) == LUA_TUSERDATA) {
     lua_remove(L, -2);
     return true;
   }
@@ -71,7 +105,7 @@ static void eachabove (lua_State *L, lev_Visit visit) {
   lua_pushvalue(L, -1);
   do
     visit(L, lua_gettop(L), lua_touserdata(L, -1));
-  while (follow(L, LEV_UVABOVE));
+  while (follow(L, LEV_ABOVE));
   lua_pop(L, 1);
 }
 
@@ -79,10 +113,10 @@ static void eachabove (lua_State *L, lev_Visit visit) {
    user values, which are there when it is closed as well. */
 static void each (lua_State *L, int idx, lev_Visit visit) {
   lua_pushvalue(L, idx);
-  while (levL_isfilter(lua_touserdata(L, -1)) && follow(L, LEV_UVBELOW))
+  while (levL_isfilter(lua_touserdata(L, -1)) && follow(L, LEV_BELOW))
     ;
   eachabove(L, visit);
-  if (levL_ispair(lua_touserdata(L, -1)) && follow(L, LEV_UVBELOW))
+  if (levL_ispair(lua_touserdata(L, -1)) && follow(L, LEV_BELOW))
     eachabove(L, visit);
   lua_pop(L, 1);
 }
@@ -106,6 +140,7 @@ int levL_unpark (lev_Bufferevent *b) {
 
 void levL_disable (lev_Bufferevent *b, short what) {
   b->later &= ~what;
+  b->failure = 0;
   if (what & EV_READ)
     b->full = false;
   if (what)
@@ -149,7 +184,7 @@ void levL_unmark (lev_Bufferevent *b) {
 
 /* Does it read, and all that stands on it? */
 bool levL_reads (const lev_Bufferevent *b) {
-  while (b && (bufferevent_get_enabled(b->bev) & EV_READ))
+  while (b && (b->bev->enabled & EV_READ))
     b = b->above;
   return b == NULL;
 }
@@ -166,6 +201,7 @@ static void freebufferevent (lev_Object *o) {
     b->above = above->below = NULL;
     levL_free(&above->o);
   }
+  levL_forget(b);
   bufferevent_setcb(b->bev, NULL, NULL, NULL, NULL);
   evbuffer_remove_cb(bufferevent_get_input(b->bev), ondrain, b);
   levL_unlimit(b);
@@ -176,7 +212,8 @@ static void freebufferevent (lev_Object *o) {
   drain(bufferevent_get_output(b->bev));
   drain(bufferevent_get_input(b->bev));
   if (b->turn)
-    event_free(b->turn);
+    event_del(&b->turn->ev);
+  free(b->turn);
   bufferevent_free(b->bev);
   b->turn = NULL;
   b->bev = NULL;
@@ -193,6 +230,8 @@ static void freebufferevent (lev_Object *o) {
 static bool sends (lev_Object *o, bool done) {
   lev_Bufferevent *b = (lev_Bufferevent *)o;
   struct event *ev = &b->bev->ev_write;
+  if (done ? levL_gathered(b) : levL_gather(b))
+    return true;
   if (!levL_issocket(b) || !b->flavour->ready(b))
     return true;
   if (!done)
@@ -208,9 +247,18 @@ static const void *handle (const lev_Object *o) {
   return ((const lev_Bufferevent *)o)->bev;
 }
 
+static void clear (lev_Object *o) {
+  levL_clear((lev_Bufferevent *)o);
+}
+
+static size_t aside (const lev_Object *o, const struct evbuffer *buf) {
+  return levL_aside((const lev_Bufferevent *)o, buf);
+}
+
 static const lev_Kind kind = {
   .tname = LEV_BUFFEREVENT, .active = isactive, .free = freebufferevent,
-  .handle = handle, .sends = sends, .each = each
+  .handle = handle, .sends = sends, .clear = clear, .aside = aside,
+  .each = each
 };
 
 bool levL_isbufferevent (const lev_Object *o) {
@@ -218,13 +266,26 @@ bool levL_isbufferevent (const lev_Object *o) {
 }
 
 /* What only sends its rest is closed to the script. */
-lev_Bufferevent *levL_checkbev (lua_State *L, int arg) {
+static lev_Bufferevent *checkbev (lua_State *L, int arg) {
   lev_Bufferevent *b = levL_checkopen(L, arg, &kind);
   luaL_argcheck(L, b->ending == LEV_OPEN, arg, "Bufferevent is closed");
   return b;
 }
 
-/* One whose data nobody else is after. */
+/* One whose data nobody else is after. Not all of it need be in its buffers:
+   levL_clear. */
+static lev_Bufferevent *checkdirect (lua_State *L) {
+  lev_Bufferevent *b = checkbev(L, 1);
+  luaL_argcheck(L, b->above == NULL, 1, "Bufferevent belongs to a filter");
+  return b;
+}
+
+lev_Bufferevent *levL_checkbev (lua_State *L, int arg) {
+  lev_Bufferevent *b = checkbev(L, arg);
+  levL_clear(b);
+  return b;
+}
+
 lev_Bufferevent *levL_checktop (lua_State *L, int arg) {
   lev_Bufferevent *b = levL_checkbev(L, arg);
   luaL_argcheck(L, b->above == NULL, arg, "Bufferevent belongs to a filter");
@@ -233,20 +294,13 @@ lev_Bufferevent *levL_checktop (lua_State *L, int arg) {
 
 struct evbuffer *levL_checkinput (lua_State *L, int arg) {
   lev_Bufferevent *b = levL_checkopen(L, arg, &kind);
+  levL_clear(b);
   return bufferevent_get_input(b->bev);
 }
 
 /* ====} */
 
 /* {==== From libevent to Lua ==== */
-
-/* [1] bufferevent, [2] the user value of its callback */
-static int calldata (lua_State *L) {
-  lua_getiuservalue(L, 1, *(const int *)lua_touserdata(L, 2));
-  lua_pushvalue(L, 1);
-  lua_call(L, 1, 0);
-  return 0;
-}
 
 /* At the high mark libevent would call again and again until the script has
    read, and a loop "once" would never end. */
@@ -262,7 +316,6 @@ static void pauseatmark (lev_Bufferevent *b) {
 
 /* There is something to read: for the filter on it, if there is one. */
 void levL_read (lev_Bufferevent *b) {
-  int uv = LEV_UVREAD;
   if (b->above) {
     levL_taketurn(b->above);
     return;
@@ -272,7 +325,7 @@ void levL_read (lev_Bufferevent *b) {
     return;
   }
   if (b->read)
-    levL_protect(&b->o, calldata, &uv, NULL);
+    levL_call(&b->o, LEV_UVREAD, 0);
   if (b->o.base)
     pauseatmark(b);
 }
@@ -288,9 +341,15 @@ static lua_State *begin (lev_Bufferevent *b) {
   return L;
 }
 
+/* Most of them are: a quick answer for what isactive finds out as well. */
+static bool isreading (const lev_Bufferevent *b) {
+  return b->flavour == &levL_sock && b->bev->ev_read.ev_fd >= 0 && !b->above
+         && (b->bev->enabled & EV_READ);
+}
+
 void levL_rested (lev_Bufferevent *b) {
   b->busy = false;
-  if (b->o.base)
+  if (b->o.base && !isreading(b))
     levL_rest(&b->o);         /* libevent's own waiting for writing ends, too */
   for (; b; b = b->below)
     b->inconnected = false;
@@ -298,7 +357,7 @@ void levL_rested (lev_Bufferevent *b) {
 
 static void end (lua_State *L, lev_Bufferevent *b) {
   levL_rested(b);
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 /* begin for a call of libevent's own, not the last one if it defers them. */
@@ -318,6 +377,15 @@ static void onread (struct bufferevent *bev, void *arg) {
   end(L, b);
 }
 
+/* The same for bytes that were received past libevent. */
+void levL_arrived (lev_Bufferevent *b) {
+  lua_State *L = begin(b);
+  levL_read(b);
+  if (b->o.base)
+    levL_clear(b);            /* what the script has left */
+  end(L, b);
+}
+
 /* Tells the peer that no more data comes: now, or when all is sent. */
 int levL_shutwrite (lev_Bufferevent *b) {
   return b->shutwrite && !b->isshut ? b->flavour->endwrite(b) : 0;
@@ -326,13 +394,12 @@ int levL_shutwrite (lev_Bufferevent *b) {
 /* What was to be sent is sent, up to the low mark. A filter on it finds that
    out itself; while it connects, libevent calls with nothing written. */
 void levL_written (lev_Bufferevent *b) {
-  int uv = LEV_UVWRITE;
   if (b->above || b->connecting)
     return;
   if (b->ending == LEV_OPEN)
     levL_shutwrite(b);
   if (b->write)
-    levL_protect(&b->o, calldata, &uv, NULL);
+    levL_call(&b->o, LEV_UVWRITE, 0);
   if (b->o.base && b->ending && levL_unsent(b) == 0)
     b->flavour->flushed(b);
 }
@@ -381,7 +448,8 @@ void levL_flush (lev_Bufferevent *b, const struct timeval *stall) {
   bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
   if (stall)
     bufferevent_set_timeouts(bottom(b)->bev, NULL, stall);
-  bufferevent_enable(b->bev, EV_WRITE);
+  if (!b->unsent || !(bufferevent_get_enabled(b->bev) & EV_WRITE))
+    bufferevent_enable(b->bev, EV_WRITE);
   if (b->below) {
     levL_shutwrite(b);        /* the filter has a last word */
     levL_taketurn(b);         /* or has had it */
@@ -427,6 +495,18 @@ static void onevent (struct bufferevent *bev, short what, void *arg) {
   lev_Bufferevent *b = arg;
   lua_State *L = called(b);
   (void)bev;
+  if (b->failure && (what & BEV_EVENT_TIMEOUT)) {     /* past libevent */
+    what ^= BEV_EVENT_TIMEOUT | BEV_EVENT_ERROR;
+    err = b->failure;
+    b->failure = 0;
+  }
+  levL_happened(b, what, err);
+  end(L, b);
+}
+
+/* The same for an end that was found past libevent. */
+void levL_ended (lev_Bufferevent *b, short what, int err) {
+  lua_State *L = begin(b);
   levL_happened(b, what, err);
   end(L, b);
 }
@@ -442,12 +522,12 @@ static bool isopen (const lev_Bufferevent *b) {
 static void onturn (evutil_socket_t fd, short what, void *arg) {
   lev_Bufferevent *b = arg;
   lua_State *L = begin(b);
-  lev_Trigger t = b->trigger;
+  lev_Trigger t = b->turn->trigger;
   (void)fd; (void)what;
-  memset(&b->trigger, 0, sizeof(t));
-  if (b->again)
+  memset(&b->turn->trigger, 0, sizeof(t));
+  if (b->turn->again)
     levL_taketurn(b);
-  b->again = false;
+  b->turn->again = false;
   if (b->flavour->turn)
     b->flavour->turn(b);
   if (isopen(b) && (t.directions & EV_READ))
@@ -462,10 +542,10 @@ static void onturn (evutil_socket_t fd, short what, void *arg) {
 /* Makes its event, before levL_taketurn; false without memory. */
 bool levL_maketurn (lev_Bufferevent *b) {
   int priority = bufferevent_get_priority(b->bev);
-  if (b->turn == NULL) {
-    b->turn = event_new(bufferevent_get_base(b->bev), -1, 0, onturn, b);
-    if (b->turn && !b->flavour->turn)
-      event_priority_set(b->turn, priority);
+  if (b->turn == NULL && (b->turn = calloc(1, sizeof(*b->turn))) != NULL) {
+    event_assign(&b->turn->ev, bufferevent_get_base(b->bev), -1, 0, onturn, b);
+    if (!b->flavour->turn)
+      event_priority_set(&b->turn->ev, priority);
   }
   return b->turn != NULL;
 }
@@ -476,13 +556,14 @@ bool levL_maketurn (lev_Bufferevent *b) {
    time: then there is another one. */
 void levL_taketurn (lev_Bufferevent *b) {
   static const struct timeval next = {0, 0};
-  short flags = b->turn->ev_evcallback.evcb_flags;
+  struct event *ev = &b->turn->ev;
+  short flags = ev->ev_evcallback.evcb_flags;
   if (!b->flavour->deferred)
-    event_active(b->turn, EV_TIMEOUT, 1);
+    event_active(ev, EV_TIMEOUT, 1);
   else if (flags & EVLIST_ACTIVE)
-    b->again = true;
-  else if (!(flags & EVLIST_TIMEOUT) && event_add(b->turn, &next) < 0)
-    event_active(b->turn, EV_TIMEOUT, 1);   /* better early than never */
+    b->turn->again = true;
+  else if (!(flags & EVLIST_TIMEOUT) && event_add(ev, &next) < 0)
+    event_active(ev, EV_TIMEOUT, 1);   /* better early than never */
 }
 
 /* ====} */
@@ -509,6 +590,7 @@ struct bufferevent *levL_whole (struct bufferevent *bev) {
 
 void levL_listen (lev_Bufferevent *b) {
   bufferevent_setcb(b->bev, onread, onwrite, onevent, b);
+  levL_direct(b);
 }
 
 void levL_openbev (lev_Base *base, lev_Bufferevent *b,
@@ -556,8 +638,10 @@ static int lev_bufferevent_getcb (lua_State *L) {
 
 /* bufferevent:read([n]) -> string */
 static int lev_bufferevent_read (lua_State *L) {
-  levL_checktop(L, 1);
-  levL_pushdata(L, levL_checkinput, 1, levL_optsize(L, 2, SIZE_MAX));
+  lev_Bufferevent *b = checkdirect(L);
+  size_t n = levL_optsize(L, 2, SIZE_MAX);
+  if (!levL_pushpiece(L, b, n))
+    levL_pushdata(L, levL_checkinput, 1, n);
   return 1;
 }
 
@@ -574,9 +658,13 @@ static int lev_bufferevent_read_buffer (lua_State *L) {
 
 /* bufferevent:write(data...) -> bufferevent */
 static int lev_bufferevent_write (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = checkdirect(L);
   int last = lua_gettop(L);
   bool ok;
+  if (levL_stage(L, 2, last, b)) {
+    lua_settop(L, 1);
+    return 1;
+  }
   levL_checkdata(L, 2, last);
   levL_checktop(L, 1);
   luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
@@ -595,25 +683,27 @@ static int lev_bufferevent_write (lua_State *L) {
 /* bufferevent:write_buffer(buffer) -> bufferevent */
 static int lev_bufferevent_write_buffer (lua_State *L) {
   lua_settop(L, 2);
-  levL_checktop(L, 1);
-  levL_checksource(L, 2);
+  checkdirect(L);
+  luaL_checkudata(L, 2, LEV_BUFFER);
   return lev_bufferevent_write(L);
 }
 
 /* The wrapper of a borrowed buffer is made once. */
 static int pushbuffer (lua_State *L, bool input) {
-  lev_Bufferevent *b = levL_checkbev(L, 1);
-  int uv = input ? LEV_UVINPUT : LEV_UVOUTPUT;
+  lev_Bufferevent *b = checkbev(L, 1);
+  int key = input ? LEV_INPUT : LEV_OUTPUT;
   lev_Buffer *wrapper;
-  if (lua_getiuservalue(L, 1, uv) != LUA_TNIL)
+  if (levL_getmore(L, 1, key) != LUA_TNIL)
     return 1;
+  levL_needmore(L, 1);
+  checkbev(L, 1);             /* again: a finalizer can have run */
   wrapper = levL_pushborrowed(L, 1, input ? bufferevent_get_input(b->bev)
                                           : bufferevent_get_output(b->bev),
                               input ? NULL : &b->shutwrite,
                               !input && levL_issocket(b));
   lua_pushvalue(L, -1);
-  lua_setiuservalue(L, 1, uv);
-  b->buffers[uv - LEV_UVINPUT] = wrapper;
+  levL_setmore(L, 1, key);
+  b->buffers[key - LEV_INPUT] = wrapper;
   return 1;
 }
 
@@ -781,6 +871,7 @@ static int lev_bufferevent_set_timeouts (lua_State *L) {
   const struct timeval *r = levL_time(L, 2, 2, &read);
   const struct timeval *w = levL_time(L, 3, 3, &write);
   levL_anchor(L, 1, &b->o);
+  b->o.base->timed |= r || w;
   levL_freshen(b->o.base);
   bufferevent_set_timeouts(bottom(b)->bev, levL_commontime(b->o.base, r),
                            levL_commontime(b->o.base, w));
@@ -794,10 +885,10 @@ static int trigger (lua_State *L, lev_Bufferevent *b, lev_Trigger t) {
   if (!levL_maketurn(b))
     return levL_nomemory(L);
   levL_anchor(L, 1, &b->o);
-  b->trigger.directions |= t.directions;
-  b->trigger.told.what |= t.told.what;
+  b->turn->trigger.directions |= t.directions;
+  b->turn->trigger.told.what |= t.told.what;
   if (t.told.what)
-    b->trigger.told.err = t.told.err;
+    b->turn->trigger.told.err = t.told.err;
   levL_taketurn(b);
   lua_settop(L, 1);
   return 1;

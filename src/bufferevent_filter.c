@@ -94,7 +94,7 @@ static int move (struct evbuffer *to, struct evbuffer *from) {
 static void pushtop (lua_State *L, const lev_Bufferevent *b) {
   lua_pushvalue(L, 1);
   for (; b->above; b = b->above) {
-    lua_getiuservalue(L, -1, LEV_UVABOVE);
+    levL_getmore(L, -1, LEV_ABOVE);
     lua_remove(L, -2);
   }
 }
@@ -410,6 +410,7 @@ static bool join (lev_Base *base, lev_Filter *f, lev_Bufferevent *below) {
     return false;
   f->b.below = below;
   below->above = &f->b;
+  levL_direct(below);
   levL_openbev(base, &f->b, bev);
   if (!below->flavour->ready(below))
     levL_park(below);
@@ -428,6 +429,8 @@ static int lev_base_filter (lua_State *L) {
   lua_settop(L, 4);
   checkbelow(L, base, 2);
   f = (lev_Filter *)levL_newbev(L, 1, sizeof(*f), NUSERVALUES, &filter); /* 5 */
+  levL_needmore(L, 2);
+  levL_needmore(L, 5);
   below = checkbelow(L, base, 2);       /* again, after an allocation */
   f->in.lua = in;
   f->out.lua = out;
@@ -453,9 +456,9 @@ static int lev_base_filter (lua_State *L) {
   levL_unmark(below);         /* or libevent would call again and again with
                                  what the function has left */
   lua_pushvalue(L, 2);
-  lua_setiuservalue(L, 5, LEV_UVBELOW);
+  levL_setmore(L, 5, LEV_BELOW);
   lua_pushvalue(L, 5);
-  lua_setiuservalue(L, 2, LEV_UVABOVE);
+  levL_setmore(L, 2, LEV_ABOVE);
   levL_settle(L, 5, &f->b.o);
   return 1;
 }
@@ -483,7 +486,7 @@ int levL_detachfilter (lua_State *L) {
   const char *why = undetachable(b);
   if (why)
     return levL_refuse(L, EBUSY, why);
-  lua_getiuservalue(L, 1, LEV_UVBELOW);                     /* 2 */
+  levL_getmore(L, 1, LEV_BELOW);                            /* 2 */
   levL_pushdata(L, levL_checkinput, 1, SIZE_MAX);           /* 3 */
   levL_checktop(L, 1);        /* again: a finalizer can have run */
   why = undetachable(b);
@@ -491,9 +494,9 @@ int levL_detachfilter (lua_State *L) {
     return levL_refuse(L, EBUSY, why);
   below = cut(b);
   lua_pushnil(L);
-  lua_setiuservalue(L, 1, LEV_UVBELOW);
+  levL_setmore(L, 1, LEV_BELOW);
   lua_pushnil(L);
-  lua_setiuservalue(L, 2, LEV_UVABOVE);
+  levL_setmore(L, 2, LEV_ABOVE);
   levL_close(L, b->o.kind);
   lua_settop(L, 3);
   levL_listen(below);
@@ -509,7 +512,7 @@ static int lev_bufferevent_underlying (lua_State *L) {
   if (bufferevent_get_underlying(b->bev) == NULL)
     luaL_pushfail(L);
   else
-    lua_getiuservalue(L, 1, LEV_UVBELOW);
+    levL_getmore(L, 1, LEV_BELOW);
   return 1;
 }
 

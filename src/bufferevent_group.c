@@ -166,6 +166,7 @@ static int lev_base_rate_limit_group (lua_State *L) {
   lev_Group *g;
   lua_settop(L, 2);
   levL_checklimits(L, 2, &limits);
+  base->timed = true;
   levL_freshen(base);
   g = levL_newobject(L, 1, &kind, sizeof(*g), LEV_UVBASE);
   newgroup(L, g, base->event_base, &limits);
@@ -304,13 +305,16 @@ static int lev_ratelimitgroup__tostring (lua_State *L) {
 static int lev_bufferevent_add_to_rate_limit_group (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
   lev_Group *g = checkgroup(L, 2);
-  luaL_argcheck(L, g->o.base == b->o.base, 2, "group is of another base");
+  levL_needmore(L, 1);
+  luaL_argcheck(L, g->o.base == levL_checksocket(L, 1)->o.base, 2,
+                "group is of another base");
+  checkgroup(L, 2);           /* again, after an allocation */
   lua_settop(L, 2);
   if (b->group != g) {
     levL_leavegroup(b);
     if (!joingroup(b, g))
       return levL_nomemory(L);
-    lua_setiuservalue(L, 1, LEV_UVGROUP);
+    levL_setmore(L, 1, LEV_GROUP);
   }
   lua_settop(L, 1);
   return 1;
@@ -321,7 +325,7 @@ static int lev_bufferevent_remove_from_rate_limit_group (lua_State *L) {
   levL_leavegroup(levL_checksocket(L, 1));
   lua_settop(L, 1);
   lua_pushnil(L);
-  lua_setiuservalue(L, 1, LEV_UVGROUP);
+  levL_setmore(L, 1, LEV_GROUP);
   return 1;
 }
 

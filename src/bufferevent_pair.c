@@ -186,6 +186,9 @@ static int lev_base_pair (lua_State *L) {
   lua_settop(L, 1);
   a = levL_newbev(L, 1, sizeof(*a), LEV_NUVBUFFEREVENT, &pair);   /* 2 */
   b = levL_newbev(L, 1, sizeof(*b), LEV_NUVBUFFEREVENT, &pair);   /* 3 */
+  levL_needmore(L, 2);
+  levL_needmore(L, 3);
+  levL_checkbase(L, 1);       /* again, after an allocation */
   if (!newends(base->event_base, ends))
     return levL_nomemory(L);
   levL_openbev(base, a, ends[0]);
@@ -198,9 +201,9 @@ static int lev_base_pair (lua_State *L) {
   a->partner = b;
   b->partner = a;
   lua_pushvalue(L, 3);
-  lua_setiuservalue(L, 2, LEV_UVBELOW);
+  levL_setmore(L, 2, LEV_BELOW);
   lua_pushvalue(L, 2);
-  lua_setiuservalue(L, 3, LEV_UVBELOW);
+  levL_setmore(L, 3, LEV_BELOW);
   return 2;
 }
 
@@ -210,7 +213,7 @@ static int lev_bufferevent_partner (lua_State *L) {
   if (b->partner == NULL)
     luaL_pushfail(L);
   else
-    lua_getiuservalue(L, 1, LEV_UVBELOW);
+    levL_getmore(L, 1, LEV_BELOW);
   return 1;
 }
 

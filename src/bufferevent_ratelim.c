@@ -189,6 +189,7 @@ static int lev_bufferevent_set_rate_limit (lua_State *L) {
     levL_checklimits(L, 2, &limits);
     l = newlimits(L, &limits);
   }
+  b->o.base->timed = true;
   levL_freshen(b->o.base);
   if (l == NULL)
     droplimits(b);
@@ -256,7 +257,9 @@ static size_t optsingle (lua_State *L) {
 /* bufferevent:set_max_single_read([bytes]) -> bufferevent */
 static int lev_bufferevent_set_max_single_read (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
-  bufferevent_set_max_single_read(b->bev, optsingle(L));
+  size_t bytes = optsingle(L);
+  bufferevent_set_max_single_read(b->bev, bytes);
+  b->paced = (short)(bytes ? b->paced | EV_READ : b->paced & ~EV_READ);
   lua_settop(L, 1);
   return 1;
 }
@@ -271,7 +274,9 @@ static int lev_bufferevent_max_single_read (lua_State *L) {
 /* bufferevent:set_max_single_write([bytes]) -> bufferevent */
 static int lev_bufferevent_set_max_single_write (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
-  bufferevent_set_max_single_write(b->bev, optsingle(L));
+  size_t bytes = optsingle(L);
+  bufferevent_set_max_single_write(b->bev, bytes);
+  b->paced = (short)(bytes ? b->paced | EV_WRITE : b->paced & ~EV_WRITE);
   lua_settop(L, 1);
   return 1;
 }

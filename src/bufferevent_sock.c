@@ -28,7 +28,7 @@ static const lev_Word optionwords[] = {
 /* {==== The flavour ==== */
 
 static int fdof (const lev_Bufferevent *b) {
-  return (int)bufferevent_getfd(b->bev);
+  return (int)b->bev->ev_read.ev_fd;
 }
 
 static size_t waiting (const lev_Bufferevent *b) {
@@ -36,8 +36,8 @@ static size_t waiting (const lev_Bufferevent *b) {
 }
 
 static bool isactive (const lev_Bufferevent *b) {
-  short enabled = bufferevent_get_enabled(b->bev);
-  if (b->connecting)
+  short enabled = b->bev->enabled;
+  if (b->connecting || b->failure)
     return true;
   return fdof(b) >= 0
          && (levL_reads(b) || ((enabled & EV_WRITE) && waiting(b) > 0)
@@ -59,6 +59,7 @@ static void refreeze (lev_Bufferevent *b) {
 static void setfd (lev_Bufferevent *b, int fd) {
   levL_park(b);
   bufferevent_setfd(b->bev, fd);
+  levL_direct(b);
   refreeze(b);
   b->full = b->shutwrite = b->isshut = false;
 }
@@ -163,13 +164,13 @@ static bool isidle (const lev_Bufferevent *b) {
   return fdof(b) < 0 || (waiting(b) == 0 && unread(b) == 0);
 }
 
-static const lev_Flavour sock = {
+const lev_Flavour levL_sock = {
   false, isactive, isready, isidle, flush, shutread, endwrite, note, flushed,
   closefd, NULL
 };
 
 bool levL_issocket (const lev_Bufferevent *b) {
-  return b->flavour == &sock;
+  return b->flavour == &levL_sock;
 }
 
 /* A bufferevent that has a descriptor, or will. */
@@ -193,7 +194,7 @@ void levL_nodelay (int fd) {
 static lev_Bufferevent *newbev (lua_State *L, int base, int fd) {
   lev_Base *owner = lua_touserdata(L, base);
   lev_Bufferevent *b = levL_newbev(L, base, sizeof(*b), LEV_NUVBUFFEREVENT,
-                                   &sock);
+                                   &levL_sock);
   struct bufferevent *bev;
   errno = 0;
   bev = levL_whole(bufferevent_socket_new(owner->event_base, fd, 0));
@@ -232,7 +233,7 @@ static void takefd (lua_State *L, int bev, int arg, lev_Bufferevent *b,
     lua_pushnil(L);
   else
     lua_pushvalue(L, arg);
-  lua_setiuservalue(L, bev, LEV_UVBELOW);
+  levL_setmore(L, bev, LEV_BELOW);
   if (fd >= 0) {
     evutil_make_socket_nonblocking(fd);
     levL_nodelay(fd);
@@ -254,6 +255,8 @@ static int lev_base_bufferevent (lua_State *L) {
                    || lua_type(L, 2) == LUA_TNUMBER, 3,
                 "close_on_free: the object closes its own descriptor");
   b = newbev(L, 1, fd);
+  if (lua_type(L, 2) > LUA_TNUMBER)
+    levL_needmore(L, -1);
   takefd(L, lua_gettop(L), 2, b, fd);
   return 1;
 }
@@ -286,6 +289,7 @@ static bool isconnected (int fd) {
 static int await (lev_Bufferevent *b, int fd) {
   setfd(b, fd);
   b->connecting = bufferevent_socket_connect(b->bev, NULL, 0) == 0;
+  levL_direct(b);
   refreeze(b);
   return b->connecting ? 0 : errno ? errno : ENOMEM;
 }
@@ -332,6 +336,8 @@ static int lev_bufferevent_setfd (lua_State *L) {
   bool ownold;
   lua_settop(L, 2);
   luaL_argcheck(L, !lua_rawequal(L, 1, 2), 2, "another descriptor expected");
+  if (lua_type(L, 2) > LUA_TNUMBER)
+    levL_needmore(L, 1);
   fd = optfd(L, 2);
   levL_checksocket(L, 1);     /* again, after getfd */
   luaL_argcheck(L, !b->inconnected, 1,
@@ -356,7 +362,7 @@ static int lev_bufferevent_setfd (lua_State *L) {
 
 /* bufferevent:getfd() -> descriptor | nil */
 static int lev_bufferevent_getfd (lua_State *L) {
-  int fd = fdof(levL_checkbev(L, 1));
+  int fd = (int)bufferevent_getfd(levL_checkbev(L, 1)->bev);
   if (fd < 0)
     lua_pushnil(L);
   else
@@ -393,13 +399,13 @@ static int lev_bufferevent_detach (lua_State *L) {
 
 /* bufferevent:peername() -> address | nil, message, errno */
 static int lev_bufferevent_peername (lua_State *L) {
-  return levL_pushname(L, fdof(levL_checkbev(L, 1)),
+  return levL_pushname(L, (int)bufferevent_getfd(levL_checkbev(L, 1)->bev),
                        getpeername);
 }
 
 /* bufferevent:sockname() -> address | nil, message, errno */
 static int lev_bufferevent_sockname (lua_State *L) {
-  return levL_pushname(L, fdof(levL_checkbev(L, 1)),
+  return levL_pushname(L, (int)bufferevent_getfd(levL_checkbev(L, 1)->bev),
                        getsockname);
 }
 
@@ -483,11 +489,11 @@ static int lev_bufferevent_priority_set (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
   int n = event_base_get_npriorities(b->o.base->event_base);
   int priority = (int)levL_range(L, 2, 2, 0, n - 1);
-  if ((b->turn && event_pending(b->turn, EV_TIMEOUT, NULL))
+  if ((b->turn && event_pending(&b->turn->ev, EV_TIMEOUT, NULL))
       || bufferevent_priority_set(b->bev, priority) < 0)
     return levL_refuse(L, EBUSY, "the bufferevent is active");
   if (b->turn)
-    event_priority_set(b->turn, priority);
+    event_priority_set(&b->turn->ev, priority);
   lua_settop(L, 1);
   return 1;
 }

@@ -50,7 +50,7 @@ static void pushobject (lua_State *L, int object) {
    callback; else to whoever runs the loop, and the loop ends; else to warn. */
 static void fail (lua_State *L, lev_Base *base, int object) {
   int error = lua_gettop(L);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, base);        /* error+1: base */
+  levL_pushbase(L, base);                         /* error+1 */
   lua_pushcfunction(L, traceback);
   if (lua_getiuservalue(L, error + 1, LEV_UVERRORCB) != LUA_TNIL) {
     lua_pushvalue(L, error);
@@ -99,6 +99,56 @@ void levL_collect (lua_State *L) {
 }
 #endif
 
+/* A passage through the door. */
+typedef struct Passage {
+  lev_Base *base;
+  lua_State *L;
+  int top, object;            /* stack indices */
+} Passage;
+
+/* Pushes the message handler. The object is where it was found, or on top of
+   the stack already, where its caller keeps it. False if it is gone. */
+static bool enter (Passage *p, lev_Object *o) {
+  lua_State *L = o->base->L;
+  p->base = o->base;
+  p->L = L;
+  p->top = p->object = lua_gettop(L);
+  p->base->calls++;
+  levL_collect(L);
+  if (p->top == 0 || lua_touserdata(L, -1) != o) {
+    p->object += 2;
+    if (o->base != p->base || !levL_find(L, o))
+      return false;
+  }
+  lua_pushcfunction(L, traceback);
+  return true;
+}
+
+/* What the callback leaves behind: an error, data to send, and perhaps an
+   object that nothing will ever call again. */
+static void finish (Passage *p, lev_Object *o, bool ok) {
+  lev_Base *base = p->base;
+  if (!ok)
+    fail(p->L, base, p->object);
+  levL_collect(p->L);
+  if (levL_said)
+    levL_tell(base);
+  if (base->unsent && base->calls == 1)
+    base->leave(base);
+  if (p->object > p->top)     /* else whoever keeps it lets go of it */
+    levL_settle(p->L, p->object, o);
+}
+
+static void leave (Passage *p) {
+  lev_Base *base = p->base;
+  lua_settop(p->L, p->top);
+  levL_own(base);             /* the callback may have forked */
+  if (base->timed)
+    levL_freshen(base);       /* it may have been slow */
+  if (--base->calls == 0 && base->closing && !base->looping)
+    levL_freebase(p->L, base);  /* closed in the host's loop */
+}
+
 /* Calls f(object, call) for libevent: finding the object, pushing what the
    script is told and calling it all happen inside a protected call. On an
    error 'undo', if any, ends what f had begun before anyone hears of it.
@@ -106,32 +156,34 @@ void levL_collect (lua_State *L) {
    a C function whenever libevent calls: it has room for LUA_MINSTACK values. */
 bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
                    void (*undo) (void *call)) {
-  lev_Base *base = o->base;
-  lua_State *L = base->L;
-  int top = lua_gettop(L);
+  Passage p;
+  bool found = enter(&p, o);
   bool ok = false;
-  base->calls++;
-  levL_collect(L);
-  if (levL_find(L, o)) {                          /* top+1: object */
-    lua_pushcfunction(L, traceback);              /* top+2 */
-    lua_pushcfunction(L, f);
-    lua_pushvalue(L, top + 1);
-    lua_pushlightuserdata(L, call);
-    ok = (lua_pcall(L, 2, 0, top + 2) == LUA_OK);
-    if (!ok && undo)
-      undo(call);
-    if (!ok)
-      fail(L, base, top + 1);
-    levL_collect(L);
-    levL_tell(base);
-    levL_settle(L, top + 1, o);
+  if (found) {
+    lua_pushcfunction(p.L, f);
+    lua_pushvalue(p.L, p.object);
+    lua_pushlightuserdata(p.L, call);
+    ok = (lua_pcall(p.L, 2, 0, p.object + 1) == LUA_OK);
   }
-  else if (undo)
+  if (!ok && undo)
     undo(call);
-  lua_settop(L, top);
-  levL_own(base);             /* f may have forked */
-  levL_freshen(base);
-  if (--base->calls == 0 && base->closing && !base->looping)
-    levL_freebase(L, base);   /* closed in the host's loop */
+  if (found)
+    finish(&p, o, ok);
+  leave(&p);
   return ok;
+}
+
+/* Calls the user value 'uv' of the object with it, and with its user value
+   'arg', if that is not 0: there is nothing to make, and nothing that could
+   fail before the call. */
+void levL_call (lev_Object *o, int uv, int arg) {
+  Passage p;
+  if (enter(&p, o)) {
+    lua_getiuservalue(p.L, p.object, uv);
+    lua_pushvalue(p.L, p.object);
+    if (arg)
+      lua_getiuservalue(p.L, p.object, arg);
+    finish(&p, o, lua_pcall(p.L, arg ? 2 : 1, 0, p.object + 1) == LUA_OK);
+  }
+  leave(&p);
 }

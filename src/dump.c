@@ -83,7 +83,7 @@ static void addowners (lua_State *L, const lev_Base *base) {
   lua_rawsetp(L, OWNERS, base);
   lua_getiuservalue(L, BASE, LEV_UVANCHORS);
   for (const lev_Object *o = head->next; o != head; o = o->next) {
-    lua_rawgetp(L, -1, o);
+    lua_rawgeti(L, -1, o->slot);
     if (o->kind->handle) {
       lua_pushvalue(L, -1);
       lua_rawsetp(L, OWNERS, o->kind->handle(o));

@@ -12,11 +12,15 @@
 #include <sys/stat.h>
 
 /* user values, after LEV_UVBASE */
-enum { CALLBACK = 2, DESCRIPTOR, NUSERVALUES = DESCRIPTOR };
+enum { CALLBACK = 2,
+       WORD,                  /* what its callback is told, mostly */
+       DESCRIPTOR,
+       NUSERVALUES = DESCRIPTOR };
 
 typedef struct lev_Event {
   lev_Object o;
   struct event ev;
+  short word;                 /* what stands for it in libevent */
   bool signals;               /* has taken the process's signals */
   bool again;                 /* during event_reinit: is to be added again... */
   bool timed;                 /* ...with a timeout... */
@@ -143,19 +147,34 @@ static void onevent (evutil_socket_t fd, short what, void *arg) {
     return;                   /* closed between two calls for one signal */
   if (!isadded(e))
     dropsignals(e);           /* a signal event ends with its timeout */
-  levL_protect(&e->o, callevent, &what, NULL);
+  if (what == e->word)
+    levL_call(&e->o, CALLBACK, WORD);
+  else
+    levL_protect(&e->o, callevent, &what, NULL);
 }
 
 /* ====} */
 
 /* {==== Constructors ==== */
 
+/* The one word that tells of most events of this sort, or 0. */
+static short usual (short what) {
+  short word = what & (IO | EV_SIGNAL | EV_TIMEOUT);
+  return word & (word - 1) ? 0 : word;
+}
+
 /* Pushes a new event; the callback is at 'cb'. */
 static lev_Event *newevent (lua_State *L, lev_Base *base, int fd, short what,
                             int cb) {
-  lev_Event *e = levL_newobject(L, 1, &kind, sizeof(*e), NUSERVALUES);
+  short word = usual(what);
+  lev_Event *e;
+  levL_pushwords(L, word, whatwords);
+  e = levL_newobject(L, 1, &kind, sizeof(*e), NUSERVALUES);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, WORD);
   lua_pushvalue(L, cb);
   lua_setiuservalue(L, -2, CALLBACK);
+  e->word = word;
   event_assign(&e->ev, base->event_base, fd, what, onevent, e);
   levL_adopt(base, &e->o);
   return e;
@@ -315,8 +334,10 @@ static int add (lua_State *L, int event, lev_Event *e,
   if (tv && !evutil_timerisset(tv) && (e->ev.ev_events & EV_PERSIST))
     tv = &soon;               /* an interval of 0 would fire only once */
   levL_anchor(L, event, &e->o);
-  if (tv)
+  if (tv) {
+    e->o.base->timed = true;
     levL_freshen(e->o.base);
+  }
   if ((e->ev.ev_events & EV_SIGNAL) && !e->signals) {
     e->signals = levL_takesignals(e->o.base);
     err = e->signals ? 0 : EBUSY;

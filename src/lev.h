@@ -49,7 +49,7 @@ int luaL_error (lua_State *L, const char *format, ...)
 #define LEV_UVBASE 1
 
 /* The user values of a base. */
-enum { LEV_UVANCHORS = 1,     /* struct address -> object */
+enum { LEV_UVANCHORS = 1,     /* slot -> object */
        LEV_UVTHREAD,          /* the thread that callbacks run on */
        LEV_UVERROR,           /* what the running loop is to raise */
        LEV_UVERRORCB,         /* set_error_cb */
@@ -76,6 +76,10 @@ typedef struct lev_Kind {
                                  own events for it, or NULL: all are ours */
   bool (*sends) (lev_Object *o, bool done);  /* around an adding to its output;
                                  false: without memory; NULL: it has none */
+  void (*clear) (lev_Object *o);    /* puts all of its bytes into its buffers,
+                                 or NULL: they always are there */
+  size_t (*aside) (const lev_Object *o, const struct evbuffer *buf);  /* how
+                                 many of buf's are not; goes with 'clear' */
   lev_Each each;              /* what is anchored with it, itself too, or NULL */
   void (*push) (lua_State *L, int object);  /* what set_error_cb's callback gets
                                                in place of it, or NULL */
@@ -83,10 +87,11 @@ typedef struct lev_Kind {
 
 /* What every object that lives on a base begins with. */
 struct lev_Object {
+  uintptr_t stamp;            /* what tells it from any other userdata */
   const lev_Kind *kind;
   lev_Base *base;             /* NULL once closed */
   lev_Object *prev, *next;    /* ring of the base's open objects */
-  bool anchored;              /* held by the base's table of anchors */
+  int slot;                   /* in the base's table of anchors, or 0 */
 };
 
 /* A duration that libevent has a queue for. */
@@ -99,15 +104,21 @@ struct lev_Base {
   struct event_base *event_base;  /* NULL once closed */
   lua_State *L;               /* the thread that callbacks run on */
   lev_Object objects;         /* head of the ring of open objects */
+  int ref;                    /* registry: its anchors, while it can run */
+  int nslots, freeslot;       /* of its anchors; each free one has the next */
   struct event exit;          /* the timer of loopexit(seconds) */
   lev_Common *common;         /* init_common_timeout's, or NULL... */
   int ncommon;                /* ...so many */
-  unsigned forks;             /* levL_forks() when the back end was made */
+  unsigned forks;             /* levL_forks when the back end was made */
   bool owned;                 /* false: the host frees event_base */
   int calls;                  /* callbacks that run: nested, one each */
   bool looping;               /* a loop of ours is on the C stack */
   bool closing;               /* closed in its own loop: freed at its end */
   bool failed;                /* LEV_UVERROR waits for the loop's end */
+  bool timed;                 /* it has timeouts, or had one */
+  bool unsent;                /* something is to be sent when a callback... */
+  void (*leave) (lev_Base *base);   /* ...returns, by this */
+  struct lev_Desk *desk;      /* what lies between sockets and their buffers */
 };
 
 /* {==== values.c: Lua values from and to libevent's ==== */
@@ -148,7 +159,8 @@ int levL_unable (lua_State *L);
 
 void levL_openprocess (void);
 const char *const *levL_methods (void);
-unsigned levL_forks (void);
+extern unsigned levL_forks;
+extern uintptr_t levL_secret;
 bool levL_takesignals (const lev_Base *base);
 void levL_dropsignals (const lev_Base *base);
 bool levL_random (void *bytes, size_t n);
@@ -157,6 +169,7 @@ bool levL_random (void *bytes, size_t n);
 
 /* {==== log.c: what libevent has to say ==== */
 
+extern unsigned levL_said;
 unsigned levL_logged (lua_State *L);
 int levL_calllog (lua_State *L);
 
@@ -171,6 +184,10 @@ const struct timeval *levL_commontime (const lev_Base *base,
                                        const struct timeval *tv);
 bool levL_left (const lev_Base *base, const struct event *ev,
                 struct timeval *left);
+void levL_initanchors (lua_State *L, lev_Base *base);
+void levL_hold (lua_State *L, int idx, bool on);
+void levL_dropref (lua_State *L, lev_Base *base);
+void levL_pushbase (lua_State *L, const lev_Base *base);
 void levL_freebase (lua_State *L, lev_Base *base);
 lev_Base *levL_checkbase (lua_State *L, int arg);
 void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
@@ -203,6 +220,7 @@ void levL_collect (lua_State *L);
 
 bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
                    void (*undo) (void *call));
+void levL_call (lev_Object *o, int uv, int arg);
 void levL_tell (lev_Base *base);
 
 /* ====} */

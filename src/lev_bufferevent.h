@@ -17,12 +17,16 @@
 #include <event2/bufferevent_struct.h>
 
 /* user values, after LEV_UVBASE; filters have more of them */
-enum { LEV_UVREAD = 2, LEV_UVWRITE, LEV_UVEVENT, LEV_UVINPUT, LEV_UVOUTPUT,
-       LEV_UVBELOW,           /* the descriptor's object, the bufferevent
+enum { LEV_UVREAD = 2, LEV_UVWRITE, LEV_UVEVENT,
+       LEV_UVMORE,            /* a table of those below, or nil: most have none
+                                 of them, and each would cost 16 bytes */
+       LEV_NUVBUFFEREVENT = LEV_UVMORE };
+enum { LEV_INPUT = 1, LEV_OUTPUT,     /* their userdata */
+       LEV_BELOW,             /* the descriptor's object, the bufferevent
                                  below a filter, or the other end of a pair */
-       LEV_UVABOVE,           /* the filter on this one */
-       LEV_UVGROUP,           /* whose limits it shares */
-       LEV_NUVBUFFEREVENT = LEV_UVGROUP };
+       LEV_ABOVE,             /* the filter on this one */
+       LEV_GROUP,             /* whose limits it shares */
+       LEV_NMORE = LEV_GROUP };
 
 #define LEV_DIRECTIONS (EV_READ | EV_WRITE)
 
@@ -39,6 +43,14 @@ typedef struct lev_Trigger {
   short directions;
   lev_Happening told;
 } lev_Trigger;
+
+/* A turn of the loop for callbacks that libevent does not make; few
+   bufferevents ever take one. */
+typedef struct lev_Turn {
+  struct event ev;
+  lev_Trigger trigger;        /* what it is to call */
+  bool again;                 /* another one after the one that comes now */
+} lev_Turn;
 
 /* Bytes a tick, of reading and of writing; a rate of 0 is no limit. libevent
    takes numbers of reading for an int: none is larger. */
@@ -81,10 +93,9 @@ struct lev_Bufferevent {
   lev_Bufferevent *above;     /* the filter that stands on it, or NULL */
   lev_Bufferevent *partner;   /* the other end of a pair, or NULL */
   lev_Buffer *buffers[2];     /* input and output in Lua, once asked for */
-  struct event *turn;         /* callbacks can come until it fires, or NULL */
+  lev_Turn *turn;             /* callbacks can come until it fires, or NULL */
   lev_Limits *limits;         /* its own limits, or NULL */
   lev_Group *group;           /* whose limits it shares, or NULL */
-  lev_Trigger trigger;        /* what its turn is to call */
   size_t stuck;               /* unsent when a write sent nothing at all */
   time_t until;               /* lingers until then */
   enum { LEV_OPEN,
@@ -92,21 +103,29 @@ struct lev_Bufferevent {
          LEV_LINGERING        /* ...and the peer has closed as well */
        } ending;
   short later;                /* enabled, but not yet in libevent */
-  bool again;                 /* another turn after the one that comes now */
-  bool busy;                  /* libevent is in a call for it: is not let go */
-  bool read, write, event;    /* the script has such a callback */
-  bool ownfd;                 /* the descriptor is ours to close */
-  bool connecting;            /* from connect to "connected" or "error" */
-  bool inconnected;           /* in the callback of "connected" */
-  bool full;                  /* not reading: its input is at the high mark */
+  unsigned expects;           /* bytes, as many as the last turn has read */
+  short paced;                /* a turn moves no more than the script says */
+  int failure;                /* an errno to be told in libevent's place, or 0 */
+  lev_Bufferevent *nextunsent;
   bool shutwrite;             /* no more data from the script... */
-  bool isshut;                /* ...and the peer has been told */
+  bool isshut : 1;            /* ...and the peer has been told */
+  bool unsent : 1;            /* sends its output when the callback returns */
+  bool gathers : 1;           /* is being added to */
+  bool busy : 1;              /* libevent is in a call for it: is not let go */
+  bool read : 1, write : 1, event : 1;  /* the script has such a callback */
+  bool ownfd : 1;             /* the descriptor is ours to close */
+  bool connecting : 1;        /* from connect to "connected" or "error" */
+  bool inconnected : 1;       /* in the callback of "connected" */
+  bool full : 1;              /* not reading: its input is at the high mark */
 };
 
 /* {==== bufferevent.c ==== */
 
 extern const lev_Word levL_directions[];
 
+void levL_needmore (lua_State *L, int idx);
+void levL_setmore (lua_State *L, int idx, int key);
+int levL_getmore (lua_State *L, int idx, int key);
 lev_Bufferevent *levL_newbev (lua_State *L, int base, size_t size, int nuv,
                               const lev_Flavour *flavour);
 void levL_openbev (lev_Base *base, lev_Bufferevent *b,
@@ -132,10 +151,27 @@ void levL_rested (lev_Bufferevent *b);
 void levL_read (lev_Bufferevent *b);
 void levL_written (lev_Bufferevent *b);
 void levL_happened (lev_Bufferevent *b, short what, int err);
+void levL_arrived (lev_Bufferevent *b);
+void levL_ended (lev_Bufferevent *b, short what, int err);
+
+/* ====} */
+
+/* {==== bufferevent_direct.c ==== */
+
+bool levL_gather (lev_Bufferevent *b);
+bool levL_gathered (lev_Bufferevent *b);
+bool levL_stage (lua_State *L, int first, int last, lev_Bufferevent *b);
+bool levL_pushpiece (lua_State *L, lev_Bufferevent *b, size_t n);
+void levL_direct (lev_Bufferevent *b);
+void levL_clear (lev_Bufferevent *b);
+size_t levL_aside (const lev_Bufferevent *b, const struct evbuffer *buf);
+void levL_forget (lev_Bufferevent *b);
 
 /* ====} */
 
 /* {==== the flavours ==== */
+
+extern const lev_Flavour levL_sock;
 
 void levL_linger (lev_Bufferevent *b);
 bool levL_issocket (const lev_Bufferevent *b);

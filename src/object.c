@@ -2,11 +2,12 @@
 ** object.c: the life of the objects.
 **
 ** An object lives as long as libevent may still call it, or the script still
-** holds it. The first half of that is the base's table of anchors: struct
-** address -> object, one entry for each active object, made and removed here
-** and nowhere else. The base itself is anchored in the registry, under its
-** struct's address, while its loop runs. Neither is found elsewhere, so a
-** base that nobody can run any more is garbage with all that lives on it.
+** holds it. The first half of that is the base's table of anchors: one slot
+** for each active object, given and taken here and nowhere else, and the first
+** one for the base itself. The table in turn is anchored in the registry while
+** the loop of the base runs. Neither is found elsewhere, so a base that nobody
+** can run any more is garbage with all that lives on it. Slots are numbers: to
+** find a callback's object takes two looks into arrays, and no hashing.
 */
 #include "lev.h"
 
@@ -20,7 +21,7 @@
 int levL_reinit (lev_Base *base) {
   lev_Object *head = &base->objects;
   int r, err;
-  base->forks = levL_forks();
+  base->forks = levL_forks;
   for (lev_Object *o = head->next; o != head; o = o->next)
     if (o->kind->reinit)
       o->kind->reinit(o, false);
@@ -40,13 +41,14 @@ int levL_reinit (lev_Base *base) {
    that it deletes, even by collecting garbage, is deleted for the parent. So
    the first touch after a fork makes the back end the child's own. */
 void levL_own (lev_Base *base) {
-  if (base->forks != levL_forks() && base->event_base)
+  if (base->forks != levL_forks && base->event_base)
     levL_reinit(base);
 }
 
 /* libevent counts timeouts from a time that it reads once a turn. After a
    slow callback that time lies in the past, and timers would be too early
-   when they are set, and too late when the loop sleeps. Costs 7 ns. */
+   when they are set, and too late when the loop sleeps. Costs 7 ns: callbacks
+   on a base that has no timeouts do without. */
 void levL_freshen (lev_Base *base) {
   if (base->event_base)
     event_base_update_cache_time(base->event_base);
@@ -79,20 +81,53 @@ bool levL_left (const lev_Base *base, const struct event *ev,
   return true;
 }
 
+/* [-1] a new base */
+void levL_initanchors (lua_State *L, lev_Base *base) {
+  lua_newtable(L);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, 1);
+  base->nslots = 1;
+  lua_setiuservalue(L, -2, LEV_UVANCHORS);
+  lua_pushboolean(L, false);
+  base->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Anchors the base at 'idx', which can run from now on, or lets go of it. The
+   key is there: no allocation, no error. */
+void levL_hold (lua_State *L, int idx, bool on) {
+  const lev_Base *base = lua_touserdata(L, idx);
+  if (on)
+    lua_getiuservalue(L, idx, LEV_UVANCHORS);
+  else
+    lua_pushboolean(L, false);
+  lua_rawseti(L, LUA_REGISTRYINDEX, base->ref);
+}
+
+void levL_dropref (lua_State *L, lev_Base *base) {
+  luaL_unref(L, LUA_REGISTRYINDEX, base->ref);
+  base->ref = LUA_NOREF;
+}
+
+/* Pushes a base that can run. */
+void levL_pushbase (lua_State *L, const lev_Base *base) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, base->ref);
+  lua_rawgeti(L, -1, 1);
+  lua_replace(L, -2);
+}
+
 /* The end of a base, when no callback and no loop of it runs any more. */
 void levL_freebase (lua_State *L, lev_Base *base) {
   struct event_base *event_base = base->event_base;
   event_del(&base->exit);
   base->event_base = NULL;
   base->closing = false;
+  levL_dropref(L, base);
   if (base->owned) {
     /* what bufferevents have deferred would keep their memory for ever */
     event_base_loop(event_base, EVLOOP_NONBLOCK);
     event_base_free(event_base);
   }
-  else {                      /* the anchors of lualibevent_pushbase */
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, base);
+  else {                      /* where lualibevent_pushbase finds it */
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
   }
@@ -134,6 +169,18 @@ void levL_addmethods (lua_State *L, const char *tname,
   lua_pop(L, 2);
 }
 
+/* What each object of a kind begins with, and nothing else by chance.
+   luaL_checkudata looks a metatable up in each call of a method, which takes
+   five times as long. */
+static uintptr_t stampof (const lev_Kind *kind) {
+  return levL_secret ^ (uintptr_t)kind;
+}
+
+static bool isstamped (lua_State *L, int arg, const lev_Kind *kind) {
+  const lev_Object *o = lua_touserdata(L, arg);
+  return o && lua_rawlen(L, arg) >= sizeof(*o) && o->stamp == stampof(kind);
+}
+
 /* Pushes a closed object of the base at 'base': its resource comes second, by
    levL_adopt, so that an error in between leaves nothing behind. Allocation
    can run a finalizer, which is anybody's code: the base is checked here. */
@@ -143,6 +190,7 @@ void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
   base = lua_absindex(L, base);
   o = lua_newuserdatauv(L, size, nuv);
   memset(o, 0, size);
+  o->stamp = stampof(kind);
   o->kind = kind;
   luaL_setmetatable(L, kind->tname);
   lua_pushvalue(L, base);
@@ -163,7 +211,8 @@ void levL_adopt (lev_Base *base, lev_Object *o) {
 }
 
 void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind) {
-  lev_Object *o = luaL_checkudata(L, arg, kind->tname);
+  lev_Object *o = isstamped(L, arg, kind) ? lua_touserdata(L, arg)
+                                          : luaL_checkudata(L, arg, kind->tname);
   if (o->base == NULL)
     luaL_argerror(L, arg, lua_pushfstring(L, "%s is closed",
                                           strchr(kind->tname, '.') + 1));
@@ -190,13 +239,15 @@ int levL_getbase (lua_State *L, const lev_Kind *kind) {
 
 /* {==== Anchors ==== */
 
-/* Pushes the base's table of anchors, given the object at 'idx'; nil when the
-   base is closed. */
-static bool pushanchors (lua_State *L, int idx) {
+/* Pushes the anchors of the base of the object at 'idx', nil if it is closed;
+   returns that base. */
+static lev_Base *pushanchors (lua_State *L, int idx) {
+  lev_Base *base;
   lua_getiuservalue(L, idx, LEV_UVBASE);
+  base = lua_touserdata(L, -1);
   lua_getiuservalue(L, -1, LEV_UVANCHORS);
-  lua_remove(L, -2);
-  return lua_istable(L, -1);
+  lua_replace(L, -2);
+  return base;
 }
 
 /* Calls f for the object at 'idx' and all that is anchored together with it. */
@@ -209,13 +260,25 @@ static void visit (lua_State *L, int idx, lev_Object *o, lev_Visit f) {
 }
 
 static void anchor (lua_State *L, int idx, lev_Object *o) {
-  if (o->anchored)
+  lev_Base *base;
+  int slot;
+  if (o->slot)
     return;
-  pushanchors(L, idx);
+  base = pushanchors(L, idx);
+  slot = base->freeslot;
+  if (slot) {
+    lua_rawgeti(L, -1, slot);
+    base->freeslot = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  }
+  else
+    slot = base->nslots + 1;
   lua_pushvalue(L, idx);
-  lua_rawsetp(L, -2, o);
+  lua_rawseti(L, -2, slot);   /* a new slot can raise: it is not ours before */
   lua_pop(L, 1);
-  o->anchored = true;
+  if (slot > base->nslots)
+    base->nslots = slot;
+  o->slot = slot;
 }
 
 static bool isactive (const lev_Object *o) {
@@ -223,49 +286,50 @@ static bool isactive (const lev_Object *o) {
 }
 
 static void settle (lua_State *L, int idx, lev_Object *o) {
-  if (!o->anchored || isactive(o))
+  lev_Base *base;
+  if (!o->slot || isactive(o))
     return;
-  if (pushanchors(L, idx)) {
-    lua_pushnil(L);
-    lua_rawsetp(L, -2, o);        /* to nil: no allocation, no error */
+  base = pushanchors(L, idx);
+  if (lua_istable(L, -1)) {   /* the slot is there: no allocation, no error */
+    lua_pushinteger(L, base->freeslot);
+    lua_rawseti(L, -2, o->slot);
+    base->freeslot = o->slot;
   }
   lua_pop(L, 1);
-  o->anchored = false;
+  o->slot = 0;
 }
 
 /* Before a call to libevent that may make 'o' active: all that can raise
    comes first. */
 void levL_anchor (lua_State *L, int idx, lev_Object *o) {
-  if (!o->anchored)
+  if (!o->slot)
     visit(L, idx, o, anchor);
 }
 
 /* After it: lets go of 'o' if it did not. Never raises. */
 void levL_settle (lua_State *L, int idx, lev_Object *o) {
-  if (o->anchored && !isactive(o))
+  if (o->slot && !isactive(o))
     visit(L, idx, o, settle);
 }
 
-/* Pushes the anchored object 'o' on the thread of its base, whose loop runs;
-   nil if either is not so. Never raises: all is there. */
+/* Pushes two values on the thread of a base whose loop runs: the second is the
+   anchored object 'o'; if either is not so, it is false. Never raises: all is
+   there. */
 bool levL_find (lua_State *L, const lev_Object *o) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, o->base) != LUA_TUSERDATA)
-    return false;
-  lua_getiuservalue(L, -1, LEV_UVANCHORS);
-  lua_remove(L, -2);
-  lua_rawgetp(L, -1, o);
-  lua_remove(L, -2);
-  return lua_isuserdata(L, -1);
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, o->base->ref) == LUA_TTABLE)
+    return lua_rawgeti(L, -1, o->slot) == LUA_TUSERDATA;
+  lua_pushnil(L);
+  return false;
 }
 
 /* levL_settle for a callback of libevent's that did not need Lua. */
 void levL_rest (lev_Object *o) {
   lua_State *L = o->base->L;
-  if (!o->anchored || isactive(o))
+  if (!o->slot || isactive(o))
     return;
   if (levL_find(L, o))
     levL_settle(L, -1, o);
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 /* ====} */
@@ -301,7 +365,7 @@ void levL_drop (lev_Object *o) {
   levL_free(o);
   if (found)
     levL_settle(L, -1, o);
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 /* ====} */

@@ -16,12 +16,19 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static unsigned forks;             /* forks between the first process and us */
+/* Forks between the first process and us. A base whose count differs was made
+   before one of them: its back end is still the parent's. Each call of a
+   method looks at it: no function, which would cost more than the look. */
+unsigned levL_forks = 0;
+
+/* A number that nobody can guess. */
+uintptr_t levL_secret = 0;
+
 static const lev_Base *owner;      /* the base that owns signals, or NULL */
 static unsigned nsignals;          /* its added signal events */
 
 static void onfork (void) {
-  forks++;
+  levL_forks++;
 }
 
 static void onsigpipe (int sig) {
@@ -82,16 +89,11 @@ static void setup (void) {
   stayloaded();
   quietsigpipe();
   pthread_atfork(NULL, NULL, onfork);
+  levL_random(&levL_secret, sizeof(levL_secret));
 }
 
 void levL_openprocess (void) {
   pthread_once(&once, setup);
-}
-
-/* A base whose count differs from this one was made before a fork: its back
-   end is still the parent's. */
-unsigned levL_forks (void) {
-  return forks;
 }
 
 /* libevent tells only one base of signals and lets a second one take them

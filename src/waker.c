@@ -27,7 +27,7 @@ enum { CALLBACK = 2, NUSERVALUES = CALLBACK };
 struct lualibevent_Waker {
   unsigned references;        /* the userdata's, and the host's */
   int fds[2];                 /* to read, to write: one and the same eventfd */
-  unsigned forks;             /* levL_forks() when they were opened */
+  unsigned forks;             /* levL_forks when they were opened */
   bool woken;                 /* in a child, before it has opened its own */
 };
 
@@ -91,7 +91,7 @@ static lualibevent_Waker *newshared (int *err) {
   lualibevent_Waker *s = calloc(1, sizeof(*s));
   if (s && openfds(s->fds)) {
     s->references = 1;
-    s->forks = levL_forks();
+    s->forks = levL_forks;
     return s;
   }
   *err = errno;
@@ -101,7 +101,7 @@ static lualibevent_Waker *newshared (int *err) {
 
 /* False in a child process, whose descriptors are still the parent's. */
 static bool isown (const lualibevent_Waker *s) {
-  return __atomic_load_n(&s->forks, __ATOMIC_SEQ_CST) == levL_forks();
+  return __atomic_load_n(&s->forks, __ATOMIC_SEQ_CST) == levL_forks;
 }
 
 /* Gives a child descriptors of its own, under the numbers that are known. */
@@ -117,7 +117,7 @@ static void renew (lualibevent_Waker *s) {
   closefds(fds);
   if (!done)
     return;
-  __atomic_store_n(&s->forks, levL_forks(), __ATOMIC_SEQ_CST);
+  __atomic_store_n(&s->forks, levL_forks, __ATOMIC_SEQ_CST);
   if (__atomic_exchange_n(&s->woken, false, __ATOMIC_SEQ_CST))
     writewake(s->fds[1]);
 }

@@ -1343,9 +1343,10 @@ function Bufferevent:read(n) end
 ---@return libevent.Bufferevent bev
 function Bufferevent:read_buffer(buffer) end
 
---- Adds data to the output, which libevent sends from its loop. There is no
---- limit: who writes faster than the peer reads looks at `#bev:output()`.
---- `bev:write(bev:input())` moves the input without a copy.
+--- Adds data to the output. In a callback it is sent when that returns; what
+--- the socket does not take, and what is written elsewhere, libevent sends from
+--- its loop. There is no limit: who writes faster than the peer reads looks at
+--- `#bev:output()`. `bev:write(bev:input())` moves the input without a copy.
 --- Raises after `shutdown`.
 ---
 --- C: `bufferevent_write`, `bufferevent_write_buffer`
@@ -1542,29 +1543,30 @@ function Bufferevent:max_to_read() end
 ---@return integer bytes
 function Bufferevent:max_to_write() end
 
---- Sets the most that is read from the socket in one turn. libevent 2.1 reads
---- no more than 4096 bytes whatever is set, and a rate limit takes its place.
+--- Sets the most that is read from the socket in one turn. If it is set,
+--- libevent 2.1 reads no more than 4096 bytes whatever it is; if not, a turn
+--- reads up to 65536. A rate limit takes its place.
 ---
 --- C: `bufferevent_set_max_single_read`
----@param bytes? integer 16384 if nil
+---@param bytes? integer none if nil
 ---@return libevent.Bufferevent bev
 function Bufferevent:set_max_single_read(bytes) end
 
---- The most that is read in one turn.
+--- What was set as the most that is read in one turn; 16384 if nothing was.
 ---
 --- C: `bufferevent_get_max_single_read`
 ---@return integer bytes
 function Bufferevent:max_single_read() end
 
---- Sets the most that is written to the socket in one turn; a rate limit takes
---- its place.
+--- Sets the most that is written to the socket in one turn; if it is not set,
+--- that is what the socket takes. A rate limit takes its place.
 ---
 --- C: `bufferevent_set_max_single_write`
----@param bytes? integer 16384 if nil
+---@param bytes? integer none if nil
 ---@return libevent.Bufferevent bev
 function Bufferevent:set_max_single_write(bytes) end
 
---- The most that is written in one turn.
+--- What was set as the most that is written in one turn; 16384 if nothing was.
 ---
 --- C: `bufferevent_get_max_single_write`
 ---@return integer bytes
