@@ -353,6 +353,39 @@ describe("a listener", function()
       closeall(socks)
     end)
 
+    it("tells each sort of callback the peer's address", function()
+      local base = t.base()
+      local listener
+      local function check(_, conn, ...)
+        assert.equal(1, select("#", ...))
+        assert.equal(conn:peername(), (...))
+        conn:close()
+        base:loopbreak()
+      end
+      for _, cb in ipairs {
+        function(...) check(...) end,
+        function(l, conn, peer) check(l, conn, peer) end,
+        setmetatable({}, {__call = function(_, ...) check(...) end}),
+        coroutine.wrap(function(...)
+          check(...)
+          while true do check(coroutine.yield()) end
+        end),
+      } do
+        local heard = t.expect(cb)
+        listener = listener and listener:set_cb(heard)
+          or assert(base:listener("127.0.0.1:0", heard))
+        local sock = connect(listener)
+        t.run(base)
+        listener:set_cb(cb)
+        local another = connect(listener)
+        t.run(base)
+        closeall {sock, another}
+      end
+      listener:set_cb(function(l, conn) conn:close() l:close() end)
+      connect(listener):close()
+      t.run(base)
+    end)
+
     it("calls the callback that was set last", function()
       local base = t.base()
       local listener = assert(base:listener("127.0.0.1:0",

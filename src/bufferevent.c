@@ -130,7 +130,7 @@ void levL_park (lev_Bufferevent *b) {
 }
 
 int levL_unpark (lev_Bufferevent *b) {
-  short what = b->later;
+  short what = (short)b->later;
   errno = 0;
   b->later = 0;
   if (what && b->flavour->turn)

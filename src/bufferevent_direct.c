@@ -14,6 +14,7 @@
 #include "lev_bufferevent.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -26,6 +27,10 @@
 /* libevent's own, for what is not plain data: the same for all, set by each
    thread. */
 static event_callback_fn libeventread;
+
+static event_callback_fn getlibeventread (void) {
+  return __atomic_load_n(&libeventread, __ATOMIC_RELAXED);
+}
 
 /* What lies between the sockets of a base and their buffers: strings that are
    read and written so never were in one. */
@@ -64,7 +69,7 @@ static bool isplain (const lev_Bufferevent *b) {
 static void fail (lev_Bufferevent *b, short what, int err) {
   struct bufferevent *bev = b->bev;
   levL_disable(b, what);
-  b->failure = err;
+  b->failure = (short)err;
   event_active(what & EV_READ ? &bev->ev_read : &bev->ev_write, EV_TIMEOUT, 1);
 }
 
@@ -390,7 +395,7 @@ static ssize_t receivefor (lev_Bufferevent *b, Desk *desk, int fd) {
       keep(desk);
   }
   if (n > 0)                  /* libevent's room is larger: it can grow */
-    b->expects = n < ROOM ? (unsigned)n : ROOM;
+    b->expects = n < USHRT_MAX ? (unsigned short)n : USHRT_MAX;
   return n;
 }
 
@@ -401,7 +406,7 @@ static void onreadable (evutil_socket_t fd, short what, void *arg) {
   Desk *desk;
   ssize_t n;
   if (what != EV_READ || !readsdirectly(b) || !(desk = getdesk(b->o.base))) {
-    libeventread(fd, what, arg);
+    getlibeventread()(fd, what, arg);
     return;
   }
   n = receivefor(b, desk, fd);
@@ -418,12 +423,13 @@ static void onreadable (evutil_socket_t fd, short what, void *arg) {
 /* Takes libevent's event over, which every change of the descriptor makes
    anew; but not below a filter, which has the bufferevent's callbacks. */
 void levL_direct (lev_Bufferevent *b) {
-  struct event_callback *cb = &b->bev->ev_read.ev_evcallback;
+  event_callback_fn *cb =
+    &b->bev->ev_read.ev_evcallback.evcb_cb_union.evcb_callback;
   if (!levL_issocket(b))
     return;
-  if (cb->evcb_cb_union.evcb_callback != onreadable)
-    libeventread = cb->evcb_cb_union.evcb_callback;
-  cb->evcb_cb_union.evcb_callback = b->above ? libeventread : onreadable;
+  if (*cb != onreadable)
+    __atomic_store_n(&libeventread, *cb, __ATOMIC_RELAXED);
+  *cb = b->above ? getlibeventread() : onreadable;
 }
 
 /* ====} */

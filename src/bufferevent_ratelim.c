@@ -247,6 +247,10 @@ static int lev_bufferevent_max_to_write (lua_State *L) {
   return 1;
 }
 
+static void pace (lev_Bufferevent *b, unsigned what, bool on) {
+  b->paced = on ? b->paced | what : b->paced & ~what;
+}
+
 /* 0 is libevent's default. */
 static size_t optsingle (lua_State *L) {
   if (lua_isnoneornil(L, 2))
@@ -259,7 +263,7 @@ static int lev_bufferevent_set_max_single_read (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
   size_t bytes = optsingle(L);
   bufferevent_set_max_single_read(b->bev, bytes);
-  b->paced = (short)(bytes ? b->paced | EV_READ : b->paced & ~EV_READ);
+  pace(b, EV_READ, bytes > 0);
   lua_settop(L, 1);
   return 1;
 }
@@ -276,7 +280,7 @@ static int lev_bufferevent_set_max_single_write (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
   size_t bytes = optsingle(L);
   bufferevent_set_max_single_write(b->bev, bytes);
-  b->paced = (short)(bytes ? b->paced | EV_WRITE : b->paced & ~EV_WRITE);
+  pace(b, EV_WRITE, bytes > 0);
   lua_settop(L, 1);
   return 1;
 }

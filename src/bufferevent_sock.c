@@ -96,8 +96,8 @@ static int endwrite (lev_Bufferevent *b) {
    become shorter. libevent takes both for an end. The first one waits. */
 static bool retry (lev_Bufferevent *b) {
   struct pollfd p = {fdof(b), POLLOUT, 0};
-  bool first = b->stuck != waiting(b);
-  b->stuck = waiting(b);
+  bool first = b->end.stuck != waiting(b);
+  b->end.stuck = waiting(b);
   return (first || poll(&p, 1, 0) == 0)
          && bufferevent_enable(b->bev, EV_WRITE) == 0;
 }
@@ -134,7 +134,7 @@ static time_t now (const lev_Bufferevent *b) {
 /* The peer has more to say, but nobody hears it any more. */
 void levL_linger (lev_Bufferevent *b) {
   evbuffer_drain(bufferevent_get_input(b->bev), SIZE_MAX);
-  if (now(b) > b->until)
+  if (now(b) > b->end.until)
     levL_drop(&b->o);
 }
 
@@ -154,7 +154,7 @@ static void flushed (lev_Bufferevent *b) {
     return;
   }
   b->ending = LEV_LINGERING;
-  b->until = now(b) + wait.tv_sec;
+  b->end.until = now(b) + wait.tv_sec;
   bufferevent_setwatermark(b->bev, EV_READ, 0, 0);
   bufferevent_set_timeouts(b->bev, &wait, NULL);
   bufferevent_enable(b->bev, EV_READ);

@@ -99,91 +99,91 @@ void levL_collect (lua_State *L) {
 }
 #endif
 
-/* A passage through the door. */
-typedef struct Passage {
-  lev_Base *base;
-  lua_State *L;
-  int top, object;            /* stack indices */
-} Passage;
+/* What is called through the door: f(object, data), or without an f the user
+   value 'uv' of the object, with it and with its user value 'arg', if any. */
+typedef struct Call {
+  lua_CFunction f;
+  void *data;
+  void (*undo) (void *data);
+  int uv, arg;
+} Call;
 
-/* Pushes the message handler. The object is where it was found, or on top of
-   the stack already, where its caller keeps it. False if it is gone. */
-static bool enter (Passage *p, lev_Object *o) {
-  lua_State *L = o->base->L;
-  p->base = o->base;
-  p->L = L;
-  p->top = p->object = lua_gettop(L);
-  p->base->calls++;
-  levL_collect(L);
-  if (p->top == 0 || lua_touserdata(L, -1) != o) {
-    p->object += 2;
-    if (o->base != p->base || !levL_find(L, o))
-      return false;
+/* Pushes it for the object at an index; returns the number of arguments. */
+static int push (lua_State *L, int object, const Call *c) {
+  if (c->f) {
+    lua_pushcfunction(L, c->f);
+    lua_pushvalue(L, object);
+    lua_pushlightuserdata(L, c->data);
+    return 2;
   }
-  lua_pushcfunction(L, traceback);
-  return true;
+  lua_getiuservalue(L, object, c->uv);
+  lua_pushvalue(L, object);
+  if (c->arg == 0)
+    return 1;
+  lua_getiuservalue(L, object, c->arg);
+  return 2;
 }
 
 /* What the callback leaves behind: an error, data to send, and perhaps an
-   object that nothing will ever call again. */
-static void finish (Passage *p, lev_Object *o, bool ok) {
-  lev_Base *base = p->base;
+   object that nothing will ever call again; but one that was found on the
+   stack is let go of by whoever keeps it there. */
+static void finish (lua_State *L, lev_Base *base, lev_Object *o, int object,
+                    bool ok, bool kept) {
   if (!ok)
-    fail(p->L, base, p->object);
-  levL_collect(p->L);
+    fail(L, base, object);
+  levL_collect(L);
   if (levL_said)
     levL_tell(base);
   if (base->unsent && base->calls == 1)
     base->leave(base);
-  if (p->object > p->top)     /* else whoever keeps it lets go of it */
-    levL_settle(p->L, p->object, o);
+  if (!kept)
+    levL_settle(L, object, o);
 }
 
-static void leave (Passage *p) {
-  lev_Base *base = p->base;
-  lua_settop(p->L, p->top);
+/* Through the door: [object - 1] anchors, [object] the object itself, unless
+   it is on top of the stack already, [object + 1] message handler. */
+static bool pass (lev_Object *o, const Call *c) {
+  lev_Base *base = o->base;
+  lua_State *L = base->L;
+  int top = lua_gettop(L);
+  bool kept = top > 0 && lua_touserdata(L, -1) == o;
+  int object = kept ? top : top + 2;
+  bool found, ok = false;
+  base->calls++;
+  levL_collect(L);
+  found = kept || (o->base == base && levL_find(L, o));
+  if (found) {
+    lua_pushcfunction(L, traceback);
+    ok = lua_pcall(L, push(L, object, c), 0, object + 1) == LUA_OK;
+  }
+  if (!ok && c->undo)
+    c->undo(c->data);
+  if (found)
+    finish(L, base, o, object, ok, kept);
+  lua_settop(L, top);
   levL_own(base);             /* the callback may have forked */
   if (base->timed)
     levL_freshen(base);       /* it may have been slow */
   if (--base->calls == 0 && base->closing && !base->looping)
-    levL_freebase(p->L, base);  /* closed in the host's loop */
+    levL_freebase(L, base);   /* closed in the host's loop */
+  return ok;
 }
 
-/* Calls f(object, call) for libevent: finding the object, pushing what the
+/* Calls f(object, data) for libevent: finding the object, pushing what the
    script is told and calling it all happen inside a protected call. On an
    error 'undo', if any, ends what f had begun before anyone hears of it.
    False if the object is gone or f failed. The thread of a base is idle or in
    a C function whenever libevent calls: it has room for LUA_MINSTACK values. */
-bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
-                   void (*undo) (void *call)) {
-  Passage p;
-  bool found = enter(&p, o);
-  bool ok = false;
-  if (found) {
-    lua_pushcfunction(p.L, f);
-    lua_pushvalue(p.L, p.object);
-    lua_pushlightuserdata(p.L, call);
-    ok = (lua_pcall(p.L, 2, 0, p.object + 1) == LUA_OK);
-  }
-  if (!ok && undo)
-    undo(call);
-  if (found)
-    finish(&p, o, ok);
-  leave(&p);
-  return ok;
+bool levL_protect (lev_Object *o, lua_CFunction f, void *data,
+                   void (*undo) (void *data)) {
+  Call c = {f, data, undo, 0, 0};
+  return pass(o, &c);
 }
 
 /* Calls the user value 'uv' of the object with it, and with its user value
    'arg', if that is not 0: there is nothing to make, and nothing that could
    fail before the call. */
 void levL_call (lev_Object *o, int uv, int arg) {
-  Passage p;
-  if (enter(&p, o)) {
-    lua_getiuservalue(p.L, p.object, uv);
-    lua_pushvalue(p.L, p.object);
-    if (arg)
-      lua_getiuservalue(p.L, p.object, arg);
-    finish(&p, o, lua_pcall(p.L, arg ? 2 : 1, 0, p.object + 1) == LUA_OK);
-  }
-  leave(&p);
+  Call c = {NULL, NULL, NULL, uv, arg};
+  pass(o, &c);
 }

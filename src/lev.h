@@ -87,11 +87,11 @@ typedef struct lev_Kind {
 
 /* What every object that lives on a base begins with. */
 struct lev_Object {
-  uintptr_t stamp;            /* what tells it from any other userdata */
+  unsigned stamp;             /* what tells it from any other userdata */
+  int slot;                   /* in the base's table of anchors, or 0 */
   const lev_Kind *kind;
   lev_Base *base;             /* NULL once closed */
   lev_Object *prev, *next;    /* ring of the base's open objects */
-  int slot;                   /* in the base's table of anchors, or 0 */
 };
 
 /* A duration that libevent has a queue for. */
@@ -160,7 +160,7 @@ int levL_unable (lua_State *L);
 void levL_openprocess (void);
 const char *const *levL_methods (void);
 extern unsigned levL_forks;
-extern uintptr_t levL_secret;
+extern unsigned levL_secret;
 bool levL_takesignals (const lev_Base *base);
 void levL_dropsignals (const lev_Base *base);
 bool levL_random (void *bytes, size_t n);
@@ -218,8 +218,8 @@ void levL_collect (lua_State *L);
 #define levL_collect(L) ((void)(L))
 #endif
 
-bool levL_protect (lev_Object *o, lua_CFunction f, void *call,
-                   void (*undo) (void *call));
+bool levL_protect (lev_Object *o, lua_CFunction f, void *data,
+                   void (*undo) (void *data));
 void levL_call (lev_Object *o, int uv, int arg);
 void levL_tell (lev_Base *base);
 

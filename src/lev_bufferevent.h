@@ -85,6 +85,11 @@ typedef struct lev_Flavour {
   void (*turn) (lev_Bufferevent *b);
 } lev_Flavour;
 
+enum { LEV_OPEN,
+       LEV_FLUSHING,          /* closes when its output is sent... */
+       LEV_LINGERING };       /* ...and the peer has closed as well */
+
+/* There are many of them at a time: their size counts. */
 struct lev_Bufferevent {
   lev_Object o;
   const lev_Flavour *flavour;
@@ -96,19 +101,18 @@ struct lev_Bufferevent {
   lev_Turn *turn;             /* callbacks can come until it fires, or NULL */
   lev_Limits *limits;         /* its own limits, or NULL */
   lev_Group *group;           /* whose limits it shares, or NULL */
-  size_t stuck;               /* unsent when a write sent nothing at all */
-  time_t until;               /* lingers until then */
-  enum { LEV_OPEN,
-         LEV_FLUSHING,        /* closes when its output is sent... */
-         LEV_LINGERING        /* ...and the peer has closed as well */
-       } ending;
-  short later;                /* enabled, but not yet in libevent */
-  unsigned expects;           /* bytes, as many as the last turn has read */
-  short paced;                /* a turn moves no more than the script says */
-  int failure;                /* an errno to be told in libevent's place, or 0 */
   lev_Bufferevent *nextunsent;
+  union {
+    size_t stuck;             /* unsent when a write sent nothing at all */
+    time_t until;             /* lingers until then */
+  } end;
+  unsigned short expects;     /* bytes, as many as the last turn has read */
+  short failure;              /* an errno to be told in libevent's place, or 0 */
   bool shutwrite;             /* no more data from the script... */
   bool isshut : 1;            /* ...and the peer has been told */
+  unsigned ending : 2;        /* LEV_OPEN, or how it ends */
+  unsigned later : 3;         /* enabled, but not yet in libevent */
+  unsigned paced : 3;         /* a turn moves no more than the script says */
   bool unsent : 1;            /* sends its output when the callback returns */
   bool gathers : 1;           /* is being added to */
   bool busy : 1;              /* libevent is in a call for it: is not let go */

@@ -27,6 +27,7 @@ typedef struct lev_Listener {
   bool ownfd;                 /* a number that was given is ours to close */
   bool enabled;               /* by the script: a pause does not count */
   unsigned accepted;          /* connections so far */
+  bool tells;                 /* the callback takes the peer's address */
   bool starved;               /* the lack of descriptors has been told */
   pid_t pid;                  /* who bound a unix socket, and removes it: */
   dev_t dev;                  /* ...this file... */
@@ -136,6 +137,18 @@ static lev_Listener *checklistener (lua_State *L) {
   return levL_checkopen(L, 1, &kind);
 }
 
+/* [-1] callback, of the listener at 'idx'. An address takes time and memory to
+   make: not for a function that has no parameter for it. */
+static void setcallback (lua_State *L, int idx, lev_Listener *l) {
+  lua_Debug ar = {.isvararg = true};          /* of what is only callable */
+  if (lua_isfunction(L, -1)) {
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">u", &ar);
+  }
+  l->tells = ar.isvararg || ar.nparams > 2;
+  lua_setiuservalue(L, idx, ACCEPTCB);
+}
+
 /* ====} */
 
 /* {==== From libevent to Lua ==== */
@@ -169,6 +182,7 @@ typedef struct Accepted {
 
 /* [1] listener, [2] Accepted */
 static int callaccept (lua_State *L) {
+  const lev_Listener *l = lua_touserdata(L, 1);
   Accepted *a = lua_touserdata(L, 2);
   lua_getiuservalue(L, 1, LEV_UVBASE);                      /* 3 */
   a->conn = levL_newbufferevent(L, 3, a->fd);               /* 4 */
@@ -177,8 +191,9 @@ static int callaccept (lua_State *L) {
   lua_getiuservalue(L, 1, ACCEPTCB);
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 4);
-  levL_pushaddress(L, a->sa, (socklen_t)a->len);
-  lua_call(L, 3, 0);
+  if (l->tells)
+    levL_pushaddress(L, a->sa, (socklen_t)a->len);
+  lua_call(L, l->tells ? 3 : 2, 0);
   if (a->conn->base)
     levL_settle(L, 4, a->conn);
   return 0;
@@ -315,7 +330,7 @@ static int lev_base_listener (lua_State *L) {
   checkplace(L, 2, &place, &o);
   l = levL_newobject(L, 1, &kind, sizeof(*l), NUSERVALUES);       /* 5 */
   lua_pushvalue(L, 3);
-  lua_setiuservalue(L, 5, ACCEPTCB);
+  setcallback(L, 5, l);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, 5, DESCRIPTOR);      /* an object keeps its fd open */
   levL_anchor(L, 5, &l->o);
@@ -384,10 +399,10 @@ static int lev_listener_enabled (lua_State *L) {
 
 /* listener:set_cb(cb) -> listener */
 static int lev_listener_set_cb (lua_State *L) {
-  checklistener(L);
+  lev_Listener *l = checklistener(L);
   levL_checkcallback(L, 2);
   lua_settop(L, 2);
-  lua_setiuservalue(L, 1, ACCEPTCB);
+  setcallback(L, 1, l);
   return 1;
 }
 

@@ -169,16 +169,12 @@ void levL_addmethods (lua_State *L, const char *tname,
   lua_pop(L, 2);
 }
 
-/* What each object of a kind begins with, and nothing else by chance.
-   luaL_checkudata looks a metatable up in each call of a method, which takes
-   five times as long. */
-static uintptr_t stampof (const lev_Kind *kind) {
-  return levL_secret ^ (uintptr_t)kind;
-}
-
-static bool isstamped (lua_State *L, int arg, const lev_Kind *kind) {
+/* No userdata but an object begins with the secret. luaL_checkudata looks a
+   metatable up in each call of a method, which takes five times as long. */
+static bool isa (lua_State *L, int arg, const lev_Kind *kind) {
   const lev_Object *o = lua_touserdata(L, arg);
-  return o && lua_rawlen(L, arg) >= sizeof(*o) && o->stamp == stampof(kind);
+  return o && lua_rawlen(L, arg) >= sizeof(*o) && o->stamp == levL_secret
+         && o->kind == kind;
 }
 
 /* Pushes a closed object of the base at 'base': its resource comes second, by
@@ -190,7 +186,7 @@ void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
   base = lua_absindex(L, base);
   o = lua_newuserdatauv(L, size, nuv);
   memset(o, 0, size);
-  o->stamp = stampof(kind);
+  o->stamp = levL_secret;
   o->kind = kind;
   luaL_setmetatable(L, kind->tname);
   lua_pushvalue(L, base);
@@ -211,8 +207,8 @@ void levL_adopt (lev_Base *base, lev_Object *o) {
 }
 
 void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind) {
-  lev_Object *o = isstamped(L, arg, kind) ? lua_touserdata(L, arg)
-                                          : luaL_checkudata(L, arg, kind->tname);
+  lev_Object *o = isa(L, arg, kind) ? lua_touserdata(L, arg)
+                                    : luaL_checkudata(L, arg, kind->tname);
   if (o->base == NULL)
     luaL_argerror(L, arg, lua_pushfstring(L, "%s is closed",
                                           strchr(kind->tname, '.') + 1));

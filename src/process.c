@@ -22,7 +22,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 unsigned levL_forks = 0;
 
 /* A number that nobody can guess. */
-uintptr_t levL_secret = 0;
+unsigned levL_secret = 0;
 
 static const lev_Base *owner;      /* the base that owns signals, or NULL */
 static unsigned nsignals;          /* its added signal events */
