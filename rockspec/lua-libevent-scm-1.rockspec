@@ -42,7 +42,7 @@ build = {
         "src/buffer_transfer.c",
         "src/bufferevent.c",
         "src/bufferevent_direct.c",
-      "src/bufferevent_filter.c",
+        "src/bufferevent_filter.c",
         "src/bufferevent_group.c",
         "src/bufferevent_pair.c",
         "src/bufferevent_ratelim.c",

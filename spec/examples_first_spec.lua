@@ -473,6 +473,7 @@ describe("Example upper_client", function()
     p = client()
     p:write "hello\n"
     p:expect "HELLO\n"
+    server:expect "\nanswer sent to [^\n]+\n$"
     ends(server)
     server = nil
     check("HELLO\nthe server is gone\n", 1, p)
