@@ -171,10 +171,12 @@ void levL_addmethods (lua_State *L, const char *tname,
 
 /* No userdata but an object begins with the secret. luaL_checkudata looks a
    metatable up in each call of a method, which takes five times as long. */
-static bool isa (lua_State *L, int arg, const lev_Kind *kind) {
-  const lev_Object *o = lua_touserdata(L, arg);
-  return o && lua_rawlen(L, arg) >= sizeof(*o) && o->stamp == levL_secret
-         && o->kind == kind;
+static lev_Object *checkobject (lua_State *L, int arg, const lev_Kind *kind) {
+  lev_Object *o = lua_touserdata(L, arg);
+  if (o && lua_rawlen(L, arg) >= sizeof(*o) && o->stamp == levL_secret
+      && o->kind == kind)
+    return o;
+  return luaL_checkudata(L, arg, kind->tname);
 }
 
 /* Pushes a closed object of the base at 'base': its resource comes second, by
@@ -207,8 +209,7 @@ void levL_adopt (lev_Base *base, lev_Object *o) {
 }
 
 void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind) {
-  lev_Object *o = isa(L, arg, kind) ? lua_touserdata(L, arg)
-                                    : luaL_checkudata(L, arg, kind->tname);
+  lev_Object *o = checkobject(L, arg, kind);
   if (o->base == NULL)
     luaL_argerror(L, arg, lua_pushfstring(L, "%s is closed",
                                           strchr(kind->tname, '.') + 1));
