@@ -645,6 +645,33 @@ describe("a bufferevent's buffer", function()
     raises("Bufferevent is closed", input.length, input)
   end)
 
+  it("is the same one, even if a finalizer asks for it meanwhile", function()
+    local base = t.base()
+    local bev, made
+    local last = {__gc = function()
+      if not bev then return end
+      made = bev:input():add_cb(function() end, base)
+      bev:output():add_cb(function() end, base)
+    end}
+    local asked = 0
+    collectgarbage("incremental", 1, 1000, 1)       -- never rests
+    for _ = 1, 5000 do
+      bev = base:bufferevent()
+      setmetatable({}, last)
+      local input = bev:input()
+      if made then
+        assert.is_true(rawequal(made, input))
+        asked = asked + 1
+      end
+      bev:close()
+      bev, made = nil, nil
+      if asked == 20 then break end
+    end
+    collectgarbage("incremental", 200, 100, 13)
+    base:close()
+    assert.is_true(asked > 0)
+  end)
+
   it("keeps its owner", function()
     local base = t.base()
     local input = base:bufferevent():input()

@@ -27,7 +27,11 @@ void levL_needmore (lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   if (lua_getiuservalue(L, idx, LEV_UVMORE) == LUA_TNIL) {
     lua_createtable(L, LEV_NMORE, 0);
-    lua_setiuservalue(L, idx, LEV_UVMORE);
+    if (lua_getiuservalue(L, idx, LEV_UVMORE) == LUA_TNIL) {
+      lua_pushvalue(L, -2);   /* no finalizer has made one meanwhile */
+      lua_setiuservalue(L, idx, LEV_UVMORE);
+    }
+    lua_pop(L, 2);
   }
   lua_pop(L, 1);
 }
@@ -701,6 +705,9 @@ static int pushbuffer (lua_State *L, bool input) {
                                           : bufferevent_get_output(b->bev),
                               input ? NULL : &b->shutwrite,
                               !input && levL_issocket(b));
+  if (levL_getmore(L, 1, key) != LUA_TNIL)
+    return 1;                 /* the finalizer has made it */
+  lua_pop(L, 1);
   lua_pushvalue(L, -1);
   levL_setmore(L, 1, key);
   b->buffers[key - LEV_INPUT] = wrapper;
