@@ -6,6 +6,7 @@ PREFIX = /usr/local
 LUA_VERSION = 5.4
 LUA_DIR = $(PREFIX)/share/lua/$(LUA_VERSION)
 LUA_LIB = $(PREFIX)/lib/lua/$(LUA_VERSION)
+LIBDIR = $(PREFIX)/lib
 
 LUA = lua5.4
 LUAROCKS = luarocks --lua-version $(LUA_VERSION)
@@ -70,8 +71,13 @@ OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
   LUA_CPATH="$(CURDIR)/$(BUILD)/?.so;;$(CURDIR)/$(BUILD)/standin/?.so" \
   LUA=$(LUA)
+# The host programs of examples/embedding; one of them again under
+# ThreadSanitizer, which goes with no other one.
+HOSTS = scripted_server threads states one_executable
+RACES = $(if $(filter build,$(BUILD)),threads_races)
 # What the specs and the benchmarks run beside Lua.
 TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/threads $(BUILD)/pipes \
+  $(BUILD)/embedding $(addprefix $(BUILD)/examples/,$(HOSTS) $(RACES)) \
   $(BUILD)/torture $(BUILD)/parsers $(BUILD)/faults.so $(BUILD)/standin/posix.so
 SPECS = spec
 # One test runner, or JOBS of them side by side, a file each.
@@ -80,8 +86,8 @@ BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" \
   $(wildcard $(SPECS:spec=spec/*_spec.lua)),$(1) $(SPECS))
 SECONDS = 180
 
-.PHONY: all run test valgrind coverage soak bench fuzz fuzz-parsers lint \
-  install uninstall clean env
+.PHONY: all run test examples valgrind coverage soak bench fuzz fuzz-parsers \
+  lint install uninstall clean env
 
 all: $(CORE)
 
@@ -92,6 +98,26 @@ $(CORE): $(OBJECTS)
 
 $(BUILD)/%.o: src/%.c $(wildcard src/*.h) | $(BUILD)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+# The library for hosts: one object, in which only what lualibevent.h has is
+# left to link with, and the parts in Lua.
+LIBRARY = $(BUILD)/liblualibevent.a
+PARTS = $(filter-out %/_meta.lua,$(wildcard lua/libevent/*.lua))
+
+$(LIBRARY): $(OBJECTS) $(BUILD)/embedded/libevent.o
+	$(LD) -r -o $(BUILD)/whole.o $^
+	if command -v objcopy >/dev/null; then \
+	  objcopy --localize-hidden $(BUILD)/whole.o; fi
+	rm -f $@
+	$(AR) rc $@ $(BUILD)/whole.o
+
+$(BUILD)/embedded/libevent.o: src/embedded/libevent.c \
+  $(BUILD)/embedded/parts.h $(wildcard src/*.h)
+	$(CC) $(CFLAGS_ALL) -Isrc -I$(@D) -c -o $@ $<
+
+$(BUILD)/embedded/parts.h: scripts/embed.lua $(PARTS)
+	@mkdir -p $(@D)
+	$(LUA) scripts/embed.lua $(PARTS) >$@
 
 $(BUILD):
 	mkdir -p $@
@@ -107,6 +133,30 @@ test:
 	@$(MAKE) --no-print-directory -s all $(TOOLS)
 	@$(TREE) $(SANENV) $(GCENV) BUILD=$(CURDIR)/$(BUILD) \
 	  $(call BUSTEDS,$(LUA) $$(command -v $(BUSTED)))
+
+# The host programs of examples/embedding.
+HOST_CFLAGS = -std=c99 $(WARN) -Isrc $(LUA_CFLAGS) $(EVENT_CFLAGS) \
+  $(SANFLAGS) $(CFLAGS)
+examples: $(addprefix $(BUILD)/examples/,$(HOSTS))
+
+$(BUILD)/examples/%: examples/embedding/%.c src/lualibevent.h $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -o $@ $< $(LIBRARY) $(EVENT_LIBS) $(LUA_LIBS) \
+	  -lpthread -ldl -lm
+
+$(BUILD)/examples/threads_races: examples/embedding/threads.c \
+  src/embedded/libevent.c $(BUILD)/embedded/parts.h $(wildcard src/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -I$(BUILD)/embedded -fsanitize=thread -o $@ \
+	  $(filter %.c,$^) $(EVENT_LIBS) $(LUA_LIBS) -lpthread -ldl -lm
+
+# Lua and libevent, too, from their static libraries.
+$(BUILD)/examples/one_executable: examples/embedding/one_executable.c \
+  examples/echo_server.lua src/lualibevent.h $(LIBRARY)
+	@mkdir -p $(@D)
+	$(LUA) scripts/embed.lua examples/echo_server.lua >$(@D)/script.h
+	$(CC) $(HOST_CFLAGS) -I$(@D) -o $@ $< $(LIBRARY) -Wl,-Bstatic \
+	  $(EVENT_LIBS) $(LUA_LIBS) -Wl,-Bdynamic -lpthread -ldl -lm
 
 # The specs again, in search of leaks and of reads and writes gone astray: in
 # what they start as well, but for shells and other people's programs.
@@ -200,6 +250,11 @@ $(BUILD)/host $(BUILD)/threads $(BUILD)/torture: $(BUILD)/%: spec/c/%.c \
 	$(CC) $(CFLAGS_ALL) -Isrc $(WRAPPED) -o $@ $< $(OBJECTS) $(EVENT_LIBS) \
 	  $(LUA_LIBS) -lpthread -ldl -lm
 
+# A host as others build it: with the library alone.
+$(BUILD)/embedding: spec/c/embedding.c src/lualibevent.h $(LIBRARY)
+	$(CC) $(HOST_CFLAGS) -o $@ $< $(LIBRARY) $(EVENT_LIBS) $(LUA_LIBS) \
+	  -lpthread -ldl -lm
+
 # What the third one puts functions of its own in place of.
 $(BUILD)/torture: WRAPPED = $(addprefix -Wl$(comma)--wrap=,malloc calloc \
   realloc free bufferevent_filter_new event_reinit)
@@ -220,7 +275,7 @@ lint:
 	@scripts/dependencies lint
 	$(LUACHECK) lua examples spec bench
 	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
-	  --enable=warning,performance,portability -Isrc src
+	  --enable=warning,performance,portability -Isrc src examples/embedding
 	for file in src/*.c; do gcc $(CFLAGS_ALL) -fanalyzer -Werror -c \
 	  -o /dev/null $$file || exit 1; done
 	clang-tidy -quiet src/*.c -- -std=c99 $(LUA_CFLAGS) $(EVENT_CFLAGS) \
@@ -230,16 +285,35 @@ lint:
 env:
 	@echo 'export $(TREE)'
 
-install: all
+# What a compiler needs to know of the library, for pkg-config.
+define PC
+prefix=$(PREFIX)
+libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))
+includedir=$${prefix}/include
+
+Name: lua-libevent
+Description: libevent for Lua, in a program that has a loop of its own
+Version: $(VERSION)
+Requires: $(LUA_PC) libevent_core
+Libs: -L$${libdir} -llualibevent -lpthread -ldl -lm
+Cflags: -I$${includedir}
+endef
+export PC
+
+install: all $(LIBRARY)
 	install -d $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent \
-	  $(DESTDIR)$(PREFIX)/include
+	  $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 755 $(CORE) $(DESTDIR)$(LUA_LIB)/libevent/core.so
 	install -m 644 lua/libevent/*.lua $(DESTDIR)$(LUA_DIR)/libevent/
 	install -m 644 src/lualibevent.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(LIBRARY) $(DESTDIR)$(LIBDIR)/
+	echo "$$PC" >$(DESTDIR)$(LIBDIR)/pkgconfig/lualibevent.pc
 
 uninstall:
 	rm -f $(DESTDIR)$(LUA_LIB)/libevent/core.so \
-	  $(DESTDIR)$(PREFIX)/include/lualibevent.h
+	  $(DESTDIR)$(PREFIX)/include/lualibevent.h \
+	  $(DESTDIR)$(LIBDIR)/liblualibevent.a \
+	  $(DESTDIR)$(LIBDIR)/pkgconfig/lualibevent.pc
 	rm -f $(addprefix $(DESTDIR)$(LUA_DIR)/libevent/,$(notdir \
 	  $(wildcard lua/libevent/*.lua)))
 	-rmdir $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent

@@ -24,6 +24,11 @@ describe("The package", function()
     local version = require "libevent"._VERSION:match "^lua%-libevent (%S+)$"
     assert.equal(version, read "Makefile":match "\nVERSION = (%S+)")
     assert.equal(version, read "CHANGELOG.md":match "\n## (%S+)")
+    local header = read "src/lualibevent.h"
+    assert.equal(version, header:match "LUALIBEVENT_VERSION \"(.-)\"")
+    local number = tonumber(header:match "LUALIBEVENT_VERSION_NUMBER (%w+)")
+    assert.equal(version, ("%d.%d.%d"):format(number >> 24, number >> 16 & 255,
+                                              number >> 8 & 255))
     local spec = rockspec().version
     assert.truthy(spec == "scm-1" or spec == version .. "-1")
   end)
@@ -40,7 +45,7 @@ describe("The package", function()
   end)
 
   it("needs nothing of OpenSSL", function()
-    for _, path in ipairs(lines "ls rockspec/*.rockspec src/*") do
+    for _, path in ipairs(lines "ls rockspec/*.rockspec src/*.* src/*/*") do
       assert.is_nil(read(path):find "openssl/", path)
     end
     local needed = table.concat(lines("ldd " .. os.getenv "BUILD"
@@ -60,6 +65,31 @@ describe("The package", function()
       end
     end
     assert.is_true(found >= 2)
+  end)
+
+  it("has a library that exports what its header declares", function()
+    local exported = lines("nm -g --defined-only " .. os.getenv "BUILD"
+                           .. "/liblualibevent.a | grep -o ' [A-Z] [^_].*'")
+    local found = {}
+    for _, line in ipairs(exported) do
+      local name = line:match "%S+$"
+      if not name:find "san" then found[#found + 1] = name end
+    end
+    table.sort(found)
+    local declared = {}
+    for name in read "src/lualibevent.h":gsub("/%*.-%*/", "")
+                  :gmatch "\n[^#\n]-[ *](lua%w+_[%w_]+) %(lua" do
+      declared[#declared + 1] = name
+    end
+    declared[#declared + 1] = "lualibevent_version"     -- of (void)
+    table.sort(declared)
+    assert.same(declared, found)
+  end)
+
+  it("has a header for C++, too", function()
+    local flags = table.concat(lines "pkg-config --cflags lua5.4", " ")
+    assert.truthy(os.execute("g++ -fsyntax-only -Wall -Wextra -Werror -x c++ "
+                             .. flags .. " src/lualibevent.h"))
   end)
 
   it("shows the echo server whole in its README", function()
@@ -113,9 +143,28 @@ describe("make install", function()
       root, os.getenv "LUA" or "lua5.4"))
     assert.equal(require "libevent"._VERSION .. "\n", pipe:read "a")
     pipe:close()
-    assert.equal(1, #lines("find " .. root .. " -name lualibevent.h"))
+    for _, name in ipairs {"lualibevent.h", "liblualibevent.a",
+                           "lualibevent.pc"} do
+      assert.equal(1, #lines("find " .. root .. " -name " .. name))
+    end
     assert.truthy(os.execute(make .. "uninstall"))
     assert.same({}, lines("find " .. root .. " -type f"))
+    os.execute("rm -r " .. root)
+  end)
+
+  it("lets a host be built as the README says", function()
+    local root = os.tmpname()
+    os.remove(root)
+    assert.truthy(os.execute(("make -s BUILD=%s PREFIX=%s install"):format(
+      os.getenv "BUILD", root)))
+    local command = read "README.md":match "\n(cc scripted_server.-)\n"
+      :gsub("%-o ", "%0" .. root .. "/"):gsub("%$%(", "%0" ..
+        "PKG_CONFIG_PATH=" .. root .. "/lib/pkgconfig ")
+    if os.getenv "BUILD":find "%-san" then
+      command = command .. " -fsanitize=address,undefined"
+    end
+    assert.truthy(os.execute("cd examples/embedding && " .. command), command)
+    assert.equal("usage", lines(root .. "/server 2>&1")[1]:match "%l+")
     os.execute("rm -r " .. root)
   end)
 end)

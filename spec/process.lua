@@ -33,27 +33,32 @@ function process.wait(f, seconds)
   return nil
 end
 
---- Starts the Lua script (and arguments) of 'command'. Its standard input is
---- an empty pipe, or what 'stdin' says, in the words of a shell: "</dev/null".
---- The shell runs 'before' first.
-function process.start(command, stdin, before)
+--- Starts the program (and arguments) of 'command'. Its standard input is an
+--- empty pipe, or what 'stdin' says, in the words of a shell: "</dev/null". The
+--- shell runs 'before' first.
+function process.launch(command, stdin, before)
   local self = setmetatable({name = os.tmpname()}, process)
   self.input = self.name .. ".in"
   os.execute("mkfifo " .. self.input)
   local pipe = io.popen(([[
     %s
-    %s %s %s >%s 2>&1 & pid=$!
+    %s %s >%s 2>&1 & pid=$!
     echo $pid
     exec >&- 2>&-
     wait $pid
     echo $? >%s.status &
-  ]]):format(before or "", LUA, command, stdin or "<" .. self.input,
-             self.name, self.name))
+  ]]):format(before or "", command, stdin or "<" .. self.input, self.name,
+             self.name))
   if stdin == nil then self.stdin = io.open(self.input, "w") end
   self.pid = pipe:read "n"
   self.pipe = pipe
   running[self] = true
   return self
+end
+
+--- The same for a Lua script.
+function process.start(command, stdin, before)
+  return process.launch(LUA .. " " .. command, stdin, before)
 end
 
 function process:write(text)

@@ -190,23 +190,69 @@ static void openbase (lev_Base *base, struct event_base *event_base) {
   event_assign(&base->exit, event_base, -1, 0, onloopexit, base);
 }
 
+static void never (evutil_socket_t fd, short what, void *arg) {
+  (void)fd; (void)what; (void)arg;
+}
+
+/* Internal, it does not keep a loop running, and is counted nowhere; libevent
+   wakes for no timer more often than twice an hour. */
+static bool addsentinel (lev_Base *base, struct event_base *event_base) {
+  static const struct timeval years = {0x10000000, 0};
+  event_assign(&base->sentinel, event_base, -1, 0, never, NULL);
+  base->sentinel.ev_evcallback.evcb_flags |= EVLIST_INTERNAL;
+  return event_add(&base->sentinel, &years) == 0;
+}
+
 /* A base of the host's can run at any time: it is anchored until it is
    closed, and found again under the host's own pointer. */
 LEV_EXPORT void lualibevent_pushbase (lua_State *L,
                                       struct event_base *event_base) {
-  lev_Base *base;
+  lev_Base *base = levL_hostbase(L, event_base);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, event_base) == LUA_TUSERDATA)
+  if (base && levL_isgone(base))
+    lualibevent_detach(L, event_base);      /* an earlier one at its address */
+  else if (base && !base->closing) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, event_base);
     return;
-  lua_pop(L, 1);
+  }
   luaL_requiref(L, "libevent.core", luaopen_libevent_core, 0);
   lua_pop(L, 1);
   base = newbase(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
+  if (!addsentinel(base, event_base)) {
+    lua_pushnil(L);           /* the key is there: no allocation */
+    lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
+    levL_nomemory(L);
+  }
   levL_hold(L, -1, true);
   base->timed = true;         /* the host's own events may be */
   openbase(base, event_base);
+}
+
+/* [-1] callback or nil */
+LEV_EXPORT void lualibevent_seterrorcb (lua_State *L,
+                                        struct event_base *event_base) {
+  levL_optcallback(L, lua_gettop(L));
+  lualibevent_pushbase(L, event_base);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, LEV_UVERRORCB);
+  lua_pop(L, 1);
+}
+
+LEV_EXPORT void lualibevent_sethook (lua_State *L,
+                                     struct event_base *event_base,
+                                     lualibevent_Hook hook, void *data) {
+  lev_Base *base;
+  lualibevent_pushbase(L, event_base);
+  base = lua_touserdata(L, -1);
+  base->hook = hook;
+  base->hookdata = data;
+  lua_pop(L, 1);
+}
+
+LEV_EXPORT struct event_base *lualibevent_tobase (lua_State *L, int idx) {
+  return levL_checkbase(L, idx)->event_base;
 }
 
 /* libevent ends the process when it finds no descriptor for the pipe of its
@@ -406,7 +452,8 @@ static int lev_base_set_error_cb (lua_State *L) {
 /* base:reinit() -> base | nil, message, errno */
 static int lev_base_reinit (lua_State *L) {
   lev_Base *base = luaL_checkudata(L, 1, LEV_BASE);
-  luaL_argcheck(L, base->event_base && !base->closing, 1, "Base is closed");
+  luaL_argcheck(L, base->event_base && !base->closing && !levL_isgone(base), 1,
+                "Base is closed");
   if (levL_reinit(base) < 0)
     return levL_refuse(L, errno, NULL);
   lua_settop(L, 1);
@@ -528,6 +575,14 @@ static int lev_base_init_common_timeout (lua_State *L) {
 
 /* {==== Close ==== */
 
+/* [1] base. All that it could touch is gone, but for the signals, which
+   another base can have now. */
+static void reportgone (lua_State *L, const lev_Base *base) {
+  levL_dropsignals(base->event_base, UINT_MAX);
+  lua_warning(L, "libevent: a host has freed an event_base with objects of "
+                 "Lua's on it: lualibevent_detach comes first", 0);
+}
+
 /* base:close() -> base; __close and __gc too */
 static int lev_base_close (lua_State *L) {
   lev_Base *base = luaL_checkudata(L, 1, LEV_BASE);
@@ -536,7 +591,10 @@ static int lev_base_close (lua_State *L) {
     levL_dropref(L, base);    /* it may never have been opened */
   if (base->event_base == NULL || base->closing)
     return 1;
-  levL_own(base);
+  if (levL_isgone(base))
+    reportgone(L, base);
+  else
+    levL_own(base);
   while (base->objects.next != &base->objects)
     levL_free(base->objects.next);
   free(base->common);         /* here: a loop that runs may never end */
@@ -556,6 +614,15 @@ static int lev_base_close (lua_State *L) {
   else
     levL_freebase(L, base);
   return 1;
+}
+
+LEV_EXPORT void lualibevent_detach (lua_State *L,
+                                    struct event_base *event_base) {
+  if (levL_hostbase(L, event_base)) {
+    lua_pushcfunction(L, lev_base_close);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, event_base);
+    lua_call(L, 1, 0);
+  }
 }
 
 static int lev_base__tostring (lua_State *L) {

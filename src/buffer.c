@@ -8,6 +8,7 @@
 ** moves.
 */
 #include "lev.h"
+#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -279,6 +280,16 @@ struct evbuffer *levL_newbuffer (lua_State *L) {
 struct evbuffer *levL_tobuffer (lua_State *L, int idx) {
   lev_Buffer *b = luaL_testudata(L, idx, LEV_BUFFER);
   return b ? b->buf : NULL;
+}
+
+LEV_EXPORT struct evbuffer *lualibevent_tobuffer (lua_State *L, int idx) {
+  return levL_checkbuffer(L, idx)->buf;
+}
+
+LEV_EXPORT void lualibevent_givebuffer (lua_State *L, struct evbuffer *buf) {
+  luaL_requiref(L, "libevent.core", luaopen_libevent_core, 0);
+  lua_pop(L, 1);
+  newbuffer(L)->buf = buf;
 }
 
 /* libevent.buffer([data]) -> buffer */

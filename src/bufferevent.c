@@ -7,6 +7,7 @@
 ** alone, never inside a call of the script's.
 */
 #include "lev_bufferevent.h"
+#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -294,6 +295,11 @@ lev_Bufferevent *levL_checktop (lua_State *L, int arg) {
   lev_Bufferevent *b = levL_checkbev(L, arg);
   luaL_argcheck(L, b->above == NULL, arg, "Bufferevent belongs to a filter");
   return b;
+}
+
+LEV_EXPORT struct bufferevent *lualibevent_tobufferevent (lua_State *L,
+                                                          int idx) {
+  return levL_checkbev(L, idx)->bev;
 }
 
 struct evbuffer *levL_checkinput (lua_State *L, int arg) {

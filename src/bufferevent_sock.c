@@ -7,6 +7,7 @@
 ** when the number is already somebody's guess.
 */
 #include "lev_bufferevent.h"
+#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -24,6 +25,9 @@ static const lev_Word optionwords[] = {
   {"defer_callbacks", BEV_OPT_DEFER_CALLBACKS},
   {NULL, 0}
 };
+
+/* libevent's own most bytes of a turn, if nobody says other ones. */
+#define MAXSINGLE 16384
 
 /* {==== The flavour ==== */
 
@@ -210,6 +214,47 @@ lev_Object *levL_newbufferevent (lua_State *L, int base, int fd) {
   lev_Bufferevent *b = newbev(L, base, fd);
   b->ownfd = true;
   return &b->o;
+}
+
+/* Does libevent have it on a socket? It says so by what a new one of those
+   has, too. */
+static bool isonsocket (const struct bufferevent *bev,
+                        struct event_base *event_base) {
+  struct bufferevent *plain = bufferevent_socket_new(event_base, -1, 0);
+  bool is = plain && plain->be_ops == bev->be_ops;
+  if (plain)
+    bufferevent_free(plain);
+  return is;
+}
+
+/* Limits that are the host's: the direct way knows nothing of them. */
+static bool ispaced (struct bufferevent *bev) {
+  return bufferevent_get_token_bucket_cfg(bev)
+         || bufferevent_get_max_single_read(bev) != MAXSINGLE
+         || bufferevent_get_max_single_write(bev) != MAXSINGLE;
+}
+
+static bool isconnecting (int fd) {
+  struct sockaddr_storage ss;
+  socklen_t len = sizeof(ss);
+  return getpeername(fd, (struct sockaddr *)&ss, &len) < 0
+         && errno == ENOTCONN;
+}
+
+LEV_EXPORT void lualibevent_givebufferevent (lua_State *L,
+                                             struct bufferevent *bev) {
+  struct event_base *event_base = bufferevent_get_base(bev);
+  lev_Bufferevent *b;
+  if (event_base == NULL || !isonsocket(bev, event_base))
+    luaL_error(L, "a bufferevent on a socket expected");
+  lualibevent_pushbase(L, event_base);
+  b = levL_newbev(L, -1, sizeof(*b), LEV_NUVBUFFEREVENT, &levL_sock);
+  levL_anchor(L, -1, &b->o);
+  b->paced = ispaced(bev) ? LEV_DIRECTIONS : 0;
+  b->connecting = isconnecting((int)bufferevent_getfd(bev));
+  levL_openbev(lua_touserdata(L, -2), b, bev);
+  levL_settle(L, -1, &b->o);
+  lua_remove(L, -2);
 }
 
 /* A descriptor that libevent can wait for; nil is -1: none yet. */

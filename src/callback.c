@@ -7,6 +7,7 @@
 ** loop; the host's loop goes on.
 */
 #include "lev.h"
+#include "lualibevent.h"
 
 #include <string.h>
 
@@ -124,11 +125,16 @@ static int push (lua_State *L, int object, const Call *c) {
   return 2;
 }
 
-/* What the callback leaves behind: an error, data to send, and perhaps an
-   object that nothing will ever call again; but one that was found on the
-   stack is let go of by whoever keeps it there. */
-static void finish (lua_State *L, lev_Base *base, lev_Object *o, int object,
-                    bool ok, bool kept) {
+static int call (lua_State *L, const lev_Base *base, int nargs, int nresults,
+                 int msgh) {
+  if (base->hook)
+    return base->hook(L, nargs, nresults, msgh, base->hookdata);
+  return lua_pcall(L, nargs, nresults, msgh);
+}
+
+/* What a callback leaves behind: an error, with its object at an index or nil
+   there, things to tell, and data to send. */
+static void finish (lua_State *L, lev_Base *base, int object, bool ok) {
   if (!ok)
     fail(L, base, object);
   levL_collect(L);
@@ -136,12 +142,19 @@ static void finish (lua_State *L, lev_Base *base, lev_Object *o, int object,
     levL_tell(base);
   if (base->unsent && base->calls == 1)
     base->leave(base);
-  if (!kept)
-    levL_settle(L, object, o);
+}
+
+static void leave (lua_State *L, lev_Base *base) {
+  levL_own(base);             /* the callback may have forked */
+  if (base->timed)
+    levL_freshen(base);       /* it may have been slow */
+  if (--base->calls == 0 && base->closing && !base->looping)
+    levL_freebase(L, base);   /* closed in the host's loop */
 }
 
 /* Through the door: [object - 1] anchors, [object] the object itself, unless
-   it is on top of the stack already, [object + 1] message handler. */
+   it is on top of the stack already, where somebody keeps it, [object + 1]
+   message handler. */
 static bool pass (lev_Object *o, const Call *c) {
   lev_Base *base = o->base;
   lua_State *L = base->L;
@@ -154,18 +167,16 @@ static bool pass (lev_Object *o, const Call *c) {
   found = kept || (o->base == base && levL_find(L, o));
   if (found) {
     lua_pushcfunction(L, traceback);
-    ok = lua_pcall(L, push(L, object, c), 0, object + 1) == LUA_OK;
+    ok = call(L, base, push(L, object, c), 0, object + 1) == LUA_OK;
   }
   if (!ok && c->undo)
     c->undo(c->data);
   if (found)
-    finish(L, base, o, object, ok, kept);
+    finish(L, base, object, ok);
+  if (found && !kept)
+    levL_settle(L, object, o);  /* perhaps nothing will ever call it again */
   lua_settop(L, top);
-  levL_own(base);             /* the callback may have forked */
-  if (base->timed)
-    levL_freshen(base);       /* it may have been slow */
-  if (--base->calls == 0 && base->closing && !base->looping)
-    levL_freebase(L, base);   /* closed in the host's loop */
+  leave(L, base);
   return ok;
 }
 
@@ -187,3 +198,37 @@ void levL_call (lev_Object *o, int uv, int arg) {
   Call c = {NULL, NULL, NULL, uv, arg};
   pass(o, &c);
 }
+
+/* {==== The host's own calls ==== */
+
+/* [1] nil, [2] message handler, then the function and its arguments */
+LEV_EXPORT int lualibevent_pcall (lua_State *L, struct event_base *event_base,
+                                  int nargs, int nresults) {
+  lev_Base *base = levL_hostbase(L, event_base);
+  int object = lua_gettop(L) - nargs;
+  int status;
+  if (base == NULL || base->closing || levL_isgone(base)
+      || !lua_checkstack(L, LUA_MINSTACK)) {
+    lua_settop(L, object - 1);
+    return LUA_ERRRUN;
+  }
+  base->calls++;
+  levL_own(base);
+  levL_collect(L);
+  lua_pushnil(L);             /* nobody's callback */
+  lua_insert(L, object);
+  lua_pushcfunction(L, traceback);
+  lua_insert(L, object + 1);
+  status = call(L, base, nargs, nresults, object + 1);
+  if (status == LUA_OK) {
+    lua_remove(L, object + 1);
+    lua_remove(L, object);
+  }
+  finish(L, base, object, status == LUA_OK);
+  if (status != LUA_OK)
+    lua_settop(L, object - 1);
+  leave(L, base);
+  return status;
+}
+
+/* ====} */

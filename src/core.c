@@ -35,6 +35,18 @@ static void checkversion (lua_State *L) {
                LIBEVENT_VERSION, event_get_version());
 }
 
+LEV_EXPORT unsigned lualibevent_version (void) {
+  return LUALIBEVENT_VERSION_NUMBER;
+}
+
+/* Of before 1.0: the minor version counts, and must be the same. */
+LEV_EXPORT void lualibevent_checkversion_ (lua_State *L, unsigned number) {
+  if (number >> 16 != LUALIBEVENT_VERSION_NUMBER >> 16)
+    luaL_error(L, "built for lua-libevent %d.%d, but this is %s",
+               (int)(number >> 24), (int)(number >> 16 & 0xff),
+               LUALIBEVENT_VERSION);
+}
+
 LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   luaL_checkversion(L);
   checkversion(L);

@@ -6,6 +6,7 @@
 ** script's alone.
 */
 #include "lev.h"
+#include "lualibevent.h"
 
 #include <errno.h>
 #include <string.h>
@@ -72,7 +73,7 @@ static bool isactive (const lev_Object *o) {
 
 static void dropsignals (lev_Event *e) {
   if (e->signals)
-    levL_dropsignals(e->o.base);
+    levL_dropsignals(e->o.base->event_base, 1);
   e->signals = false;
 }
 
@@ -163,20 +164,21 @@ static short usual (short what) {
   return word & (word - 1) ? 0 : word;
 }
 
-/* Pushes a new event; the callback is at 'cb'. */
-static lev_Event *newevent (lua_State *L, lev_Base *base, int fd, short what,
+/* Pushes a new event of the base at index 'base'; the callback is at 'cb'. */
+static lev_Event *newevent (lua_State *L, int base, int fd, short what,
                             int cb) {
+  lev_Base *owner = lua_touserdata(L, base);
   short word = usual(what);
   lev_Event *e;
   levL_pushwords(L, word, whatwords);
-  e = levL_newobject(L, 1, &kind, sizeof(*e), NUSERVALUES);
+  e = levL_newobject(L, base, &kind, sizeof(*e), NUSERVALUES);
   lua_insert(L, -2);
   lua_setiuservalue(L, -2, WORD);
   lua_pushvalue(L, cb);
   lua_setiuservalue(L, -2, CALLBACK);
   e->word = word;
-  event_assign(&e->ev, base->event_base, fd, what, onevent, e);
-  levL_adopt(base, &e->o);
+  event_assign(&e->ev, owner->event_base, fd, what, onevent, e);
+  levL_adopt(owner, &e->o);
   return e;
 }
 
@@ -199,7 +201,7 @@ static lev_Event *pushevent (lua_State *L) {
   checkfeature(L, base, what & EV_ET, EV_FEATURE_ET, "et");
   checkfeature(L, base, what & EV_CLOSED, EV_FEATURE_EARLY_CLOSE, "closed");
   levL_checkcallback(L, 4);
-  e = newevent(L, base, fd, what, 4);
+  e = newevent(L, 1, fd, what, 4);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, DESCRIPTOR);     /* an object keeps its fd open */
   return e;
@@ -213,29 +215,30 @@ static int lev_base_event (lua_State *L) {
 
 /* base:timer(cb [, "persist"]) -> event */
 static int lev_base_timer (lua_State *L) {
-  lev_Base *base = levL_checkbase(L, 1);
   int what = 0;
+  levL_checkbase(L, 1);
   levL_checkcallback(L, 2);
   if (!lua_isnoneornil(L, 3))
     what = levL_checkwords(L, 3, timerwords);
-  newevent(L, base, -1, (short)(what | EV_TIMEOUT), 2);
+  newevent(L, 1, -1, (short)(what | EV_TIMEOUT), 2);
   return 1;
 }
 
 /* base:signal(signal, cb) -> event */
 static int lev_base_signal (lua_State *L) {
-  lev_Base *base = levL_checkbase(L, 1);
-  int sig = levL_checksignal(L, 2);
+  int sig;
+  levL_checkbase(L, 1);
+  sig = levL_checksignal(L, 2);
   levL_checkcallback(L, 3);
-  newevent(L, base, sig, EV_SIGNAL | EV_PERSIST, 3);
+  newevent(L, 1, sig, EV_SIGNAL | EV_PERSIST, 3);
   return 1;
 }
 
 /* base:user(cb) -> event */
 static int lev_base_user (lua_State *L) {
-  lev_Base *base = levL_checkbase(L, 1);
+  levL_checkbase(L, 1);
   levL_checkcallback(L, 2);
-  newevent(L, base, -1, 0, 2);
+  newevent(L, 1, -1, 0, 2);
   return 1;
 }
 
@@ -339,7 +342,7 @@ static int add (lua_State *L, int event, lev_Event *e,
     levL_freshen(e->o.base);
   }
   if ((e->ev.ev_events & EV_SIGNAL) && !e->signals) {
-    e->signals = levL_takesignals(e->o.base);
+    e->signals = levL_takesignals(e->o.base->event_base);
     err = e->signals ? 0 : EBUSY;
   }
   errno = 0;
@@ -378,18 +381,19 @@ static int lev_event_add (lua_State *L) {
 
 /* base:once(fd, what, cb [, seconds]) -> event | nil, message, errno */
 static int lev_base_once (lua_State *L) {
-  lev_Base *base = levL_checkbase(L, 1);
   struct timeval tv;
-  const struct timeval *timeout = levL_time(L, 5, 5, &tv);
+  const struct timeval *timeout;
   lev_Event *e;
   int err;
+  levL_checkbase(L, 1);
+  timeout = levL_time(L, 5, 5, &tv);
   lua_settop(L, 4);
   if (lua_isnil(L, 2)) {      /* no descriptor: a timer */
     levL_checkwords(L, 3, timerwords + 1);
     levL_checkcallback(L, 4);
     if (timeout == NULL)
       levL_expected(L, 5, 5, "seconds");
-    e = newevent(L, base, -1, EV_TIMEOUT, 4);
+    e = newevent(L, 1, -1, EV_TIMEOUT, 4);
   }
   else {
     luaL_argcheck(L, !(levL_checkwords(L, 3, iowords) & EV_PERSIST), 3,
@@ -549,6 +553,53 @@ static int lev_event_close (lua_State *L) {
 static int lev_event__tostring (lua_State *L) {
   lev_Object *o = luaL_checkudata(L, 1, LEV_EVENT);
   return levL_tostring(L, LEV_EVENT, o->base != NULL);
+}
+
+/* ====} */
+
+/* {==== The host's ==== */
+
+LEV_EXPORT struct event *lualibevent_toevent (lua_State *L, int idx) {
+  return &((lev_Event *)levL_checkopen(L, idx, &kind))->ev;
+}
+
+/* Waits as 'ev' does. libevent keeps the interval of a persistent one apart
+   from what is left of it. 0 or an errno */
+static int takeover (lua_State *L, lev_Event *e, const struct event *ev) {
+  struct timeval left;
+  bool timed = levL_left(e->o.base, ev, &left);
+  int err = 0;
+  if (ev->ev_evcallback.evcb_flags & (EVLIST_INSERTED | EVLIST_TIMEOUT))
+    err = add(L, lua_gettop(L), e, timed ? &left : NULL);
+  if (err == 0 && timed && !(ev->ev_events & EV_SIGNAL))
+    e->ev.ev_.ev_io.ev_timeout = ev->ev_.ev_io.ev_timeout;
+  return err;
+}
+
+/* [-1] callback */
+LEV_EXPORT void lualibevent_giveevent (lua_State *L, struct event *ev) {
+  int cb = lua_gettop(L);
+  bool active = ev->ev_evcallback.evcb_flags
+                & (EVLIST_ACTIVE | EVLIST_ACTIVE_LATER);
+  lev_Event *e;
+  int err;
+  levL_checkcallback(L, cb);
+  lualibevent_pushbase(L, event_get_base(ev));
+  e = newevent(L, cb + 1, (int)event_get_fd(ev), event_get_events(ev), cb);
+  event_priority_set(&e->ev, event_get_priority(ev));
+  levL_anchor(L, -1, &e->o);
+  err = takeover(L, e, ev);
+  if (err) {
+    levL_free(&e->o);
+    levL_settle(L, -1, &e->o);
+    luaL_error(L, "%s", strerror(err));
+  }
+  if (active)
+    event_active(&e->ev, ev->ev_res, 1);
+  event_free(ev);
+  levL_settle(L, -1, &e->o);
+  lua_replace(L, cb);
+  lua_settop(L, cb);
 }
 
 /* ====} */

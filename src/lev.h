@@ -94,6 +94,10 @@ struct lev_Object {
   lev_Object *prev, *next;    /* ring of the base's open objects */
 };
 
+/* lualibevent_Hook */
+typedef int (*lev_Hook) (lua_State *L, int nargs, int nresults, int msgh,
+                         void *data);
+
 /* A duration that libevent has a queue for. */
 typedef struct lev_Common {
   struct timeval duration;
@@ -110,7 +114,8 @@ struct lev_Base {
   lev_Common *common;         /* init_common_timeout's, or NULL... */
   int ncommon;                /* ...so many */
   unsigned forks;             /* levL_forks when the back end was made */
-  bool owned;                 /* false: the host frees event_base */
+  bool owned;                 /* false: the host frees event_base... */
+  struct event sentinel;      /* ...and with it this timer, which never fires */
   int calls;                  /* callbacks that run: nested, one each */
   bool looping;               /* a loop of ours is on the C stack */
   bool closing;               /* closed in its own loop: freed at its end */
@@ -119,6 +124,8 @@ struct lev_Base {
   bool unsent;                /* something is to be sent when a callback... */
   void (*leave) (lev_Base *base);   /* ...returns, by this */
   struct lev_Desk *desk;      /* what lies between sockets and their buffers */
+  lev_Hook hook;              /* calls callbacks in lua_pcall's place, or NULL */
+  void *hookdata;
 };
 
 /* {==== values.c: Lua values from and to libevent's ==== */
@@ -161,8 +168,8 @@ void levL_openprocess (void);
 const char *const *levL_methods (void);
 extern unsigned levL_forks;
 extern unsigned levL_secret;
-bool levL_takesignals (const lev_Base *base);
-void levL_dropsignals (const lev_Base *base);
+bool levL_takesignals (const struct event_base *event_base);
+void levL_dropsignals (const struct event_base *event_base, unsigned n);
 bool levL_random (void *bytes, size_t n);
 
 /* ====} */
@@ -179,6 +186,7 @@ int levL_calllog (lua_State *L);
 
 int levL_reinit (lev_Base *base);
 void levL_own (lev_Base *base);
+bool levL_isgone (const lev_Base *base);
 void levL_freshen (lev_Base *base);
 const struct timeval *levL_commontime (const lev_Base *base,
                                        const struct timeval *tv);
@@ -188,6 +196,7 @@ void levL_initanchors (lua_State *L, lev_Base *base);
 void levL_hold (lua_State *L, int idx, bool on);
 void levL_dropref (lua_State *L, lev_Base *base);
 void levL_pushbase (lua_State *L, const lev_Base *base);
+lev_Base *levL_hostbase (lua_State *L, struct event_base *event_base);
 void levL_freebase (lua_State *L, lev_Base *base);
 lev_Base *levL_checkbase (lua_State *L, int arg);
 void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,

@@ -7,6 +7,7 @@
 ** once and comes back; libevent would call its error callback for ever.
 */
 #include "lev.h"
+#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -26,6 +27,7 @@ typedef struct lev_Listener {
   struct event retry;         /* ends a pause */
   bool ownfd;                 /* a number that was given is ours to close */
   bool enabled;               /* by the script: a pause does not count */
+  bool given;                 /* made by a host: perhaps with other flags */
   unsigned accepted;          /* connections so far */
   bool tells;                 /* the callback takes the peer's address */
   bool starved;               /* the lack of descriptors has been told */
@@ -215,6 +217,8 @@ static void onaccept (struct evconnlistener *listener, evutil_socket_t fd,
   Accepted a = {(int)fd, sa, len, NULL};
   (void)listener;
   l->starved = false;
+  if (l->given)
+    evutil_make_socket_nonblocking(fd);
   levL_protect(&l->o, callaccept, &a, endconnection);
   if (l->o.base && (++l->accepted % TURN == 0
                     || event_base_got_break(base->event_base)))
@@ -317,6 +321,13 @@ static struct evconnlistener *newlistener (lev_Base *base, lev_Listener *l,
                                  (int)p->len);
 }
 
+static void openlistener (lev_Base *base, lev_Listener *l) {
+  evconnlistener_set_error_cb(l->listener, onerror);
+  levL_nodelay(evconnlistener_get_fd(l->listener));   /* its sockets inherit */
+  event_assign(&l->retry, base->event_base, -1, 0, onretry, l);
+  levL_adopt(base, &l->o);
+}
+
 /* base:listener(address or fd, cb [, options])
    -> listener | nil, message, errno */
 static int lev_base_listener (lua_State *L) {
@@ -342,10 +353,7 @@ static int lev_base_listener (lua_State *L) {
   }
   if (place.fd < 0)
     rememberfile(l, &place.ss);
-  evconnlistener_set_error_cb(l->listener, onerror);
-  levL_nodelay(evconnlistener_get_fd(l->listener));   /* its sockets inherit */
-  event_assign(&l->retry, base->event_base, -1, 0, onretry, l);
-  levL_adopt(base, &l->o);
+  openlistener(base, l);
   if (!(o.flags & LEV_OPT_DISABLED)) {
     errno = 0;
     l->enabled = evconnlistener_enable(l->listener) == 0;
@@ -440,6 +448,40 @@ static int lev_listener_close (lua_State *L) {
 static int lev_listener__tostring (lua_State *L) {
   lev_Object *o = luaL_checkudata(L, 1, LEV_LISTENER);
   return levL_tostring(L, LEV_LISTENER, o->base != NULL);
+}
+
+/* ====} */
+
+/* {==== The host's ==== */
+
+LEV_EXPORT struct evconnlistener *lualibevent_tolistener (lua_State *L,
+                                                          int idx) {
+  return ((lev_Listener *)levL_checkopen(L, idx, &kind))->listener;
+}
+
+/* [-1] callback */
+LEV_EXPORT void lualibevent_givelistener (lua_State *L,
+                                          struct evconnlistener *listener) {
+  int cb = lua_gettop(L);
+  lev_Listener *l;
+  levL_checkcallback(L, cb);
+  lualibevent_pushbase(L, evconnlistener_get_base(listener));
+  l = levL_newobject(L, cb + 1, &kind, sizeof(*l), NUSERVALUES);  /* cb + 2 */
+  lua_pushvalue(L, cb);
+  setcallback(L, cb + 2, l);
+  levL_anchor(L, cb + 2, &l->o);
+  errno = 0;
+  if (evconnlistener_enable(listener) < 0) {
+    levL_settle(L, cb + 2, &l->o);
+    levL_unable(L);
+  }
+  l->listener = listener;
+  l->given = true;
+  openlistener(lua_touserdata(L, cb + 1), l);
+  l->enabled = true;
+  evconnlistener_set_cb(listener, onaccept, l);
+  lua_replace(L, cb);
+  lua_settop(L, cb);
 }
 
 /* ====} */

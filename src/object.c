@@ -45,6 +45,13 @@ void levL_own (lev_Base *base) {
     levL_reinit(base);
 }
 
+/* Has the host freed its event_base under Lua's objects? It deletes all timers
+   in that, this one, too, and says nothing. */
+bool levL_isgone (const lev_Base *base) {
+  return !base->owned && base->event_base
+         && !(base->sentinel.ev_evcallback.evcb_flags & EVLIST_TIMEOUT);
+}
+
 /* libevent counts timeouts from a time that it reads once a turn. After a
    slow callback that time lies in the past, and timers would be too early
    when they are set, and too late when the loop sleeps. Costs 7 ns: callbacks
@@ -115,10 +122,23 @@ void levL_pushbase (lua_State *L, const lev_Base *base) {
   lua_replace(L, -2);
 }
 
+/* The Base of a host's event_base in this state, or NULL. */
+lev_Base *levL_hostbase (lua_State *L, struct event_base *event_base) {
+  lev_Base *base;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, event_base);
+  base = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return base;
+}
+
 /* The end of a base, when no callback and no loop of it runs any more. */
 void levL_freebase (lua_State *L, lev_Base *base) {
   struct event_base *event_base = base->event_base;
-  event_del(&base->exit);
+  if (!levL_isgone(base)) {
+    event_del(&base->exit);
+    if (!base->owned)
+      event_del(&base->sentinel);
+  }
   base->event_base = NULL;
   base->closing = false;
   levL_dropref(L, base);
@@ -127,16 +147,20 @@ void levL_freebase (lua_State *L, lev_Base *base) {
     event_base_loop(event_base, EVLOOP_NONBLOCK);
     event_base_free(event_base);
   }
-  else {                      /* where lualibevent_pushbase finds it */
-    lua_pushnil(L);
+  else if (levL_hostbase(L, event_base) == base) {
+    lua_pushnil(L);           /* lualibevent_pushbase found it here */
     lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
   }
 }
+
+static const char *const gone = "its event_base has been freed by the host";
 
 lev_Base *levL_checkbase (lua_State *L, int arg) {
   lev_Base *base = luaL_checkudata(L, arg, LEV_BASE);
   if (base->event_base == NULL || base->closing)
     luaL_argerror(L, arg, "Base is closed");
+  if (levL_isgone(base))
+    luaL_argerror(L, arg, gone);
   levL_own(base);
   return base;
 }
@@ -213,6 +237,8 @@ void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind) {
   if (o->base == NULL)
     luaL_argerror(L, arg, lua_pushfstring(L, "%s is closed",
                                           strchr(kind->tname, '.') + 1));
+  if (levL_isgone(o->base))
+    luaL_argerror(L, arg, gone);
   levL_own(o->base);
   return o;
 }
@@ -335,12 +361,15 @@ void levL_rest (lev_Object *o) {
 
 /* Frees what libevent holds, and takes 'o' out of its base's ring. The one
    place where an object ends, whoever ends it. C only: its anchor goes when
-   Lua is at hand, in levL_settle. */
+   Lua is at hand, in levL_settle. Where the base itself is gone, so is what
+   libevent would need for it. */
 void levL_free (lev_Object *o) {
   if (o->base == NULL)
     return;
-  levL_own(o->base);
-  o->kind->free(o);
+  if (!levL_isgone(o->base)) {
+    levL_own(o->base);
+    o->kind->free(o);
+  }
   o->prev->next = o->next;
   o->next->prev = o->prev;
   o->base = NULL;

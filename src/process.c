@@ -24,7 +24,7 @@ unsigned levL_forks = 0;
 /* A number that nobody can guess. */
 unsigned levL_secret = 0;
 
-static const lev_Base *owner;      /* the base that owns signals, or NULL */
+static const struct event_base *owner;  /* of the signals, or NULL */
 static unsigned nsignals;          /* its added signal events */
 
 static void onfork (void) {
@@ -97,22 +97,25 @@ void levL_openprocess (void) {
 }
 
 /* libevent tells only one base of signals and lets a second one take them
-   away in silence. True if 'base' has them, each time to be dropped again. */
-bool levL_takesignals (const lev_Base *base) {
+   away in silence. True if this one has them, each time to be dropped again,
+   or all at once. */
+bool levL_takesignals (const struct event_base *event_base) {
   bool mine;
   pthread_mutex_lock(&mutex);
-  mine = (owner == NULL || owner == base);
+  mine = (owner == NULL || owner == event_base);
   if (mine) {
-    owner = base;
+    owner = event_base;
     nsignals++;
   }
   pthread_mutex_unlock(&mutex);
   return mine;
 }
 
-void levL_dropsignals (const lev_Base *base) {
+void levL_dropsignals (const struct event_base *event_base, unsigned n) {
   pthread_mutex_lock(&mutex);
-  if (owner == base && --nsignals == 0)
+  if (owner == event_base)
+    nsignals = n < nsignals ? nsignals - n : 0;
+  if (nsignals == 0)
     owner = NULL;
   pthread_mutex_unlock(&mutex);
 }
