@@ -246,9 +246,9 @@ $(BUILD)/standin/posix.so: spec/c/posix.c
 
 # Host programs: Lua and the objects of the module linked in.
 $(BUILD)/host $(BUILD)/threads $(BUILD)/torture: $(BUILD)/%: spec/c/%.c \
-  src/lualibevent.h $(OBJECTS)
-	$(CC) $(CFLAGS_ALL) -Isrc $(WRAPPED) -o $@ $< $(OBJECTS) $(EVENT_LIBS) \
-	  $(LUA_LIBS) -lpthread -ldl -lm
+  src/lualibevent.h $(OBJECTS) $(BUILD)/embedded/libevent.o
+	$(CC) $(CFLAGS_ALL) -Isrc $(WRAPPED) -o $@ $(filter %.c %.o,$^) \
+	  $(EVENT_LIBS) $(LUA_LIBS) -lpthread -ldl -lm
 
 # A host as others build it: with the library alone.
 $(BUILD)/embedding: spec/c/embedding.c src/lualibevent.h $(LIBRARY)

@@ -98,7 +98,8 @@ describe("The scenarios of a lack of memory", function()
     local host = t.contents "spec/c/torture.c"
     for name in t.contents "src/lualibevent.h":gmatch "([%w_]+) %(" do
       if name:find "^lua%w+_%w" then
-        assert.truthy(host:find(name, 1, true), name)
+        local called = name:gsub("_$", "")          -- behind a macro
+        assert.truthy(host:find(called, 1, true), name)
       end
     end
   end)

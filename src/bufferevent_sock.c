@@ -218,12 +218,18 @@ lev_Object *levL_newbufferevent (lua_State *L, int base, int fd) {
 
 /* Does libevent have it on a socket? It says so by what a new one of those
    has, too. */
-static bool isonsocket (const struct bufferevent *bev,
+static bool isonsocket (lua_State *L, const struct bufferevent *bev,
                         struct event_base *event_base) {
-  struct bufferevent *plain = bufferevent_socket_new(event_base, -1, 0);
-  bool is = plain && plain->be_ops == bev->be_ops;
-  if (plain)
-    bufferevent_free(plain);
+  struct bufferevent *plain;
+  bool is;
+  if (event_base == NULL)
+    return false;
+  errno = 0;
+  plain = levL_whole(bufferevent_socket_new(event_base, -1, 0));
+  if (plain == NULL)
+    levL_nomemory(L);
+  is = plain->be_ops == bev->be_ops;
+  bufferevent_free(plain);
   return is;
 }
 
@@ -245,7 +251,7 @@ LEV_EXPORT void lualibevent_givebufferevent (lua_State *L,
                                              struct bufferevent *bev) {
   struct event_base *event_base = bufferevent_get_base(bev);
   lev_Bufferevent *b;
-  if (event_base == NULL || !isonsocket(bev, event_base))
+  if (!isonsocket(L, bev, event_base))
     luaL_error(L, "a bufferevent on a socket expected");
   lualibevent_pushbase(L, event_base);
   b = levL_newbev(L, -1, sizeof(*b), LEV_NUVBUFFEREVENT, &levL_sock);

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,10 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
-#include <event2/event.h>
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
 
 #include "lualibevent.h"
 
@@ -189,6 +192,10 @@ static int hosted (lua_State *L) {
   return 1;
 }
 
+static void nothing (evutil_socket_t fd, short what, void *arg) {
+  (void)fd; (void)what; (void)arg;
+}
+
 /* The host's own loop, with a wake from outside Lua. */
 static int hostloop (lua_State *L) {
   lualibevent_Waker *waker = lualibevent_towaker(L, 1);
@@ -198,9 +205,153 @@ static int hostloop (lua_State *L) {
   return 0;
 }
 
+static int openall (lua_State *S) {
+  if (lualibevent_version() != LUALIBEVENT_VERSION_NUMBER)
+    return luaL_error(S, "another version");
+  lualibevent_checkversion(S);
+  luaL_requiref(S, "libevent", luaopen_libevent, 0);
+  return 0;
+}
+
+/* open(): the whole module, in another state; one that is not whole yet cannot
+   collect */
+static int hostopen (lua_State *L) {
+  int was = collecting;
+  void *ud;
+  lua_Alloc f = lua_getallocf(L, &ud);
+  lua_State *S;
+  collecting = 0;
+  S = lua_newstate(f, ud);
+  collecting = was;
+  if (S == NULL)
+    return luaL_error(L, "not enough memory");
+  lua_pushcfunction(S, openall);
+  if (lua_pcall(S, 0, 0, 0) != LUA_OK)
+    lua_pushstring(L, lua_tostring(S, -1));
+  lua_close(S);
+  return lua_gettop(L) > 0 ? lua_error(L) : 0;
+}
+
+static int hook (lua_State *L, int nargs, int nresults, int msgh,
+                 void *data) {
+  ++*(int *)data;
+  return lua_pcall(L, nargs, nresults, msgh);
+}
+
+/* call(f, handler) -> status, results: with a hook and a handler of errors */
+static int hostcall (lua_State *L) {
+  static int hooked;
+  int before = hooked;
+  int status;
+  lua_settop(L, 2);
+  lualibevent_sethook(L, hostbase, hook, &hooked);
+  lualibevent_seterrorcb(L, hostbase);
+  status = lualibevent_pcall(L, hostbase, 0, LUA_MULTRET);
+  lualibevent_sethook(L, hostbase, NULL, NULL);
+  if (hooked != before + 1)
+    return luaL_error(L, "no hook");
+  lua_pushinteger(L, status);
+  lua_insert(L, 1);
+  return lua_gettop(L);
+}
+
+static int detach (lua_State *L) {
+  lualibevent_detach(L, hostbase);
+  return 0;
+}
+
+/* lend(base, event, bufferevent, buffer, listener) */
+static int lend (lua_State *L) {
+  lua_pushboolean(L, lualibevent_tobase(L, 1) == hostbase
+    && event_get_base(lualibevent_toevent(L, 2)) == hostbase
+    && bufferevent_get_base(lualibevent_tobufferevent(L, 3)) == hostbase
+    && evbuffer_get_length(lualibevent_tobuffer(L, 4)) == 5
+    && evconnlistener_get_base(lualibevent_tolistener(L, 5)) == hostbase);
+  return 1;
+}
+
+/* What the host makes, and gives to Lua. */
+typedef enum Sort { EVENT, BUFFEREVENT, BUFFER, LISTENER } Sort;
+
+static const char *const sorts[] = {
+  "event", "bufferevent", "buffer", "listener", NULL
+};
+
+static void *make (Sort sort) {
+  static const struct timeval second = {1, 0};
+  struct sockaddr_in sin = {.sin_family = AF_INET};
+  struct bufferevent *bev;
+  struct event *ev;
+  sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  switch (sort) {
+    case EVENT:
+      ev = event_new(hostbase, -1, EV_PERSIST, nothing, NULL);
+      if (ev && event_add(ev, &second) < 0) {
+        event_free(ev);
+        ev = NULL;
+      }
+      return ev;
+    case BUFFEREVENT:         /* which does not say what it lacks */
+      errno = 0;
+      bev = bufferevent_socket_new(hostbase, -1, 0);
+      if (bev && errno == ENOMEM) {
+        bufferevent_free(bev);
+        bev = NULL;
+      }
+      return bev;
+    case BUFFER:
+      return evbuffer_new();
+    default:
+      return evconnlistener_new_bind(hostbase, NULL, NULL,
+        LEV_OPT_CLOSE_ON_FREE, 1, (struct sockaddr *)&sin, sizeof(sin));
+  }
+}
+
+static void unmake (Sort sort, void *object) {
+  switch (sort) {
+    case EVENT: event_free(object); break;
+    case BUFFEREVENT: bufferevent_free(object); break;
+    case BUFFER: evbuffer_free(object); break;
+    default: evconnlistener_free(object);
+  }
+}
+
+/* [1] sort, [2] object, [3] callback */
+static int dogive (lua_State *L) {
+  void *object = lua_touserdata(L, 2);
+  switch (lua_tointeger(L, 1)) {
+    case EVENT: lualibevent_giveevent(L, object); break;
+    case BUFFEREVENT: lualibevent_givebufferevent(L, object); break;
+    case BUFFER: lualibevent_givebuffer(L, object); break;
+    default: lualibevent_givelistener(L, object);
+  }
+  return 1;
+}
+
+/* give(sort, callback) -> userdata; what cannot be given stays the host's */
+static int give (lua_State *L) {
+  Sort sort = luaL_checkoption(L, 1, NULL, sorts);
+  void *object = make(sort);
+  if (object == NULL)
+    return luaL_error(L, "not enough memory");
+  lua_pushcfunction(L, dogive);
+  lua_pushinteger(L, sort);
+  lua_pushlightuserdata(L, object);
+  lua_pushvalue(L, 2);
+  if (lua_pcall(L, 3, 1, 0) == LUA_OK)
+    return 1;
+  unmake(sort, object);
+  return lua_error(L);
+}
+
 static const luaL_Reg host[] = {
   {"base", hosted},
   {"loop", hostloop},
+  {"open", hostopen},
+  {"call", hostcall},
+  {"detach", detach},
+  {"lend", lend},
+  {"give", give},
   {NULL, NULL}
 };
 
