@@ -4,11 +4,15 @@
 local race = {"a finalizer, or a callback, that changes just this just then"}
 local never = {"cannot be so; the compiler, or a reader, must not wonder"}
 local memory = {"moving takes no memory: libevent's promise is not relied on"}
+local lack = {"a lack of memory in that one place"}
 local system = {"a system call that does not fail so here"}
 local sometimes = true
 
 local reasons = {
   ["base.c: lackofdescriptors"] = system,
+  ["base.c: never"] = {"a timer of eight years"},
+  ["base.c: lualibevent_pushbase"] = {
+    "a new event_base at the address of a freed one", sometimes},
   ["buffer.c: recheck"] = race,
   ["buffer.c: lev_buffer_add_buffer"] = memory,
   ["buffer.c: lev_buffer_prepend_buffer"] = memory,
@@ -19,6 +23,12 @@ local reasons = {
   ["buffer_segment.c: readbytes"] = system,
   ["bufferevent.c: tell"] = {
     "connected, and all sent, with nobody left who listens", sometimes},
+  ["bufferevent_direct.c: handover"] = lack,
+  ["bufferevent_direct.c: levL_clear"] = race,
+  ["bufferevent_direct.c: levL_pushpiece"] = race,
+  ["bufferevent_direct.c: receiveinto"] = lack,
+  ["bufferevent_direct.c: unstage"] = {"a lack of memory in that one place",
+    sometimes},
   ["bufferevent_filter.c: callfilter"] = race,
   ["bufferevent_filter.c: levL_detachfilter"] = race,
   ["bufferevent_filter.c: note"] = {
@@ -35,9 +45,11 @@ local reasons = {
   ["bufferevent_sock.c: levL_linger"] = {
     "a peer that goes on sending for the 30 seconds of its grace"},
   ["bufferevent_sock.c: lev_bufferevent_detach"] = race,
-  ["callback.c: levL_protect"] = race,
+  ["bufferevent_sock.c: isonsocket"] = {"an event_base that is not there"},
   ["core.c: checkversion"] = {"another libevent at run time"},
+  ["event.c: lualibevent_giveevent"] = system,
   ["event.c: onevent"] = {"closed between two calls for one signal", sometimes},
+  ["listener.c: lualibevent_givelistener"] = lack,
   ["listener.c: removestale"] = system,
   ["listener.c: onretry"] = system,
   ["log.c: nameof"] = {"what libevent says in its debug build only"},

@@ -97,8 +97,8 @@ describe("What a callback writes", function()
     c:enable "read"
     inside(base, function()
       for i = 1, 3 do
-        a:write("a", i)
-        c:write("c", i)
+        a:write("a" .. i)
+        c:write("c" .. i)
       end
       a:close_after_flush()
       c:close_after_flush()
@@ -106,6 +106,24 @@ describe("What a callback writes", function()
     t.run(base)
     assert.equal("a1a2a3", one.data)
     assert.equal("c1c2c3", two.data)
+  end)
+
+  it("is not sent where one of several is closed", function()
+    local base = t.base()
+    local a, b = ends(base)
+    local c, d = ends(base)
+    local one, two = collect(b), collect(d)
+    a:enable "read"
+    c:enable "read"
+    inside(base, function()
+      a:output():add "never"
+      c:output():add "c"
+      a:close()
+      c:close_after_flush()
+    end)
+    t.run(base)
+    assert.equal("", one.data)
+    assert.equal("c", two.data)
   end)
 
   it("goes on when the socket takes more", function()
@@ -382,6 +400,19 @@ describe("What arrives", function()
     base:timer(function() a:write "x" end):add(0.03)
     runtill(base, function() return t.isclosed(b) end)
     a:close()
+  end)
+
+  it("goes back with more behind it", function()
+    local base = t.base()
+    local a, b = ends(base)
+    a:setcb(t.expect(function()
+      a:write(a:input()):write(", ", "answered")
+      a:close_after_flush()
+    end)):enable "read"
+    local got = collect(b)
+    b:write "asked"
+    t.run(base)
+    assert.equal("asked, answered", got.data)
   end)
 
   it("is read again after an end that was taken for no end", function()

@@ -226,9 +226,9 @@ static bool isonsocket (lua_State *L, const struct bufferevent *bev,
     return false;
   errno = 0;
   plain = levL_whole(bufferevent_socket_new(event_base, -1, 0));
+  is = plain && plain->be_ops == bev->be_ops;
   if (plain == NULL)
     levL_nomemory(L);
-  is = plain->be_ops == bev->be_ops;
   bufferevent_free(plain);
   return is;
 }
