@@ -139,6 +139,53 @@ describe("In a host program", function()
     end)
   end)
 
+  describe("anything may happen", function()
+    local places = {
+      ["in a call of the host's"] = "print((call(action)))",
+      ["in a callback"] = "base:timer(action):add(0)",
+      ["in a callback, with a hook"] = "sethook(true) "
+        .. "base:timer(action):add(0)",
+      ["in the error callback"] = "base:set_error_cb(action) "
+        .. "base:timer(error):add(0) print((call(error)))",
+      ["in a call inside a callback"] = "base:timer(function() "
+        .. "print((call(action))) end):add(0)",
+      ["in what is given"] = "giveevent('timer', 1, false, action)",
+    }
+    local actions = {
+      ["detach"] = "detach() detach()",
+      ["close"] = "base:close() base:close() push():close()",
+      ["an error"] = "error {}",
+      ["a yield"] = "coroutine.yield()",
+      ["a collection"] = "timer = nil collectgarbage() collectgarbage()",
+      ["a wish for another call"] = "call(print, 'once more')",
+      ["a new base"] = "detach() push():timer(print):add(0) detach()",
+      ["an end"] = "os.exit(true, true)",
+    }
+    for where, place in pairs(places) do
+      for what, action in pairs(actions) do
+        it(where .. ": " .. what, function()
+          local text, status = t.host("embedding", ([[
+            timer = base:timer(function() end, "persist"):add(0.001)
+            local conn = base:bufferevent((libevent.socketpair()))
+            conn:enable "read":write(("x"):rep(1e6))
+            local n = 0
+            local function action()
+              n = n + 1
+              if n > 9 then return end
+              %s
+            end
+            base:timer(function() detach() end):add(0.02)
+            %s
+          ]]):format(action, place))
+          assert.equal(0, status, text)
+          if what ~= "an end" then
+            assert.truthy(text:find "events left 0\n$", text)
+          end
+        end)
+      end
+    end
+  end)
+
   describe("detach", function()
     it("closes all that Lua has on the base, and no more", function()
       says("libevent.Base (closed)\tlibevent.Event (closed)\t"
