@@ -41,6 +41,7 @@ build = {
         "src/buffer_segment.c",
         "src/buffer_transfer.c",
         "src/bufferevent.c",
+        "src/bufferevent_call.c",
         "src/bufferevent_direct.c",
         "src/bufferevent_filter.c",
         "src/bufferevent_group.c",

@@ -21,7 +21,7 @@ local reasons = {
   ["buffer_change.c: onevent"] = {"libevent's heap has room already"},
   ["buffer_change.c: pushchanges"] = race,
   ["buffer_segment.c: readbytes"] = system,
-  ["bufferevent.c: tell"] = {
+  ["bufferevent_call.c: tell"] = {
     "connected, and all sent, with nobody left who listens", sometimes},
   ["bufferevent_direct.c: handover"] = lack,
   ["bufferevent_direct.c: levL_clear"] = race,

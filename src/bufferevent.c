@@ -14,9 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* seconds that close_after_flush waits for a peer that takes nothing */
-#define FLUSHTIME 30
-
 const lev_Word levL_directions[] = {
   {"read", EV_READ}, {"write", EV_WRITE}, {NULL, 0}
 };
@@ -68,7 +65,7 @@ size_t levL_unsent (const lev_Bufferevent *b) {
   return n;
 }
 
-static const lev_Bufferevent *bottom (const lev_Bufferevent *b) {
+const lev_Bufferevent *levL_bottom (const lev_Bufferevent *b) {
   while (b->below)
     b = b->below;
   return b;
@@ -91,7 +88,7 @@ static bool stackactive (const lev_Bufferevent *b) {
 }
 
 static bool isactive (const lev_Object *o) {
-  const lev_Bufferevent *b = bottom((const lev_Bufferevent *)o);
+  const lev_Bufferevent *b = levL_bottom((const lev_Bufferevent *)o);
   return stackactive(b) || (b->partner && stackactive(b->partner));
 }
 
@@ -310,274 +307,6 @@ struct evbuffer *levL_checkinput (lua_State *L, int arg) {
 
 /* ====} */
 
-/* {==== From libevent to Lua ==== */
-
-/* At the high mark libevent would call again and again until the script has
-   read, and a loop "once" would never end. */
-static void pauseatmark (lev_Bufferevent *b) {
-  size_t high = b->bev->wm_read.high;
-  if (high > 0 && evbuffer_get_length(bufferevent_get_input(b->bev)) >= high
-      && (bufferevent_get_enabled(b->bev) & EV_READ)) {
-    b->full = true;
-    b->later |= EV_READ;
-    bufferevent_disable(b->bev, EV_READ);
-  }
-}
-
-/* There is something to read: for the filter on it, if there is one. */
-void levL_read (lev_Bufferevent *b) {
-  if (b->above) {
-    levL_taketurn(b->above);
-    return;
-  }
-  if (b->ending == LEV_LINGERING) {
-    levL_linger(b);
-    return;
-  }
-  if (b->read)
-    levL_call(&b->o, LEV_UVREAD, 0);
-  if (b->o.base)
-    pauseatmark(b);
-}
-
-/* One call of libevent's can be several of the script's, and what it defers
-   can come in company: nobody lets go of the bufferevent before the last one
-   of them. Closed and forgotten in the first one, it is still there for us:
-   it is on the stack of its base's thread, which this returns. */
-static lua_State *begin (lev_Bufferevent *b) {
-  lua_State *L = b->o.base->L;
-  levL_find(L, &b->o);
-  b->busy = true;
-  return L;
-}
-
-/* Most of them are: a quick answer for what isactive finds out as well. */
-static bool isreading (const lev_Bufferevent *b) {
-  return b->flavour == &levL_sock && b->bev->ev_read.ev_fd >= 0 && !b->above
-         && (b->bev->enabled & EV_READ);
-}
-
-void levL_rested (lev_Bufferevent *b) {
-  b->busy = false;
-  if (b->o.base && !isreading(b))
-    levL_rest(&b->o);         /* libevent's own waiting for writing ends, too */
-  for (; b; b = b->below)
-    b->inconnected = false;
-}
-
-static void end (lua_State *L, lev_Bufferevent *b) {
-  levL_rested(b);
-  lua_pop(L, 2);
-}
-
-/* begin for a call of libevent's own, not the last one if it defers them. */
-static lua_State *called (lev_Bufferevent *b) {
-  if (b->flavour->deferred)
-    levL_taketurn(b);
-  return begin(b);
-}
-
-/* A deferred call can come when the script has read it all, and libevent's
-   pairs call with nothing at their end. */
-static void onread (struct bufferevent *bev, void *arg) {
-  lev_Bufferevent *b = arg;
-  lua_State *L = called(b);
-  if (evbuffer_get_length(bufferevent_get_input(bev)) > 0)
-    levL_read(b);
-  end(L, b);
-}
-
-/* The same for bytes that were received past libevent. */
-void levL_arrived (lev_Bufferevent *b) {
-  lua_State *L = begin(b);
-  levL_read(b);
-  if (b->o.base)
-    levL_clear(b);            /* what the script has left */
-  end(L, b);
-}
-
-/* Tells the peer that no more data comes: now, or when all is sent. */
-int levL_shutwrite (lev_Bufferevent *b) {
-  return b->shutwrite && !b->isshut ? b->flavour->endwrite(b) : 0;
-}
-
-/* What was to be sent is sent, up to the low mark. A filter on it finds that
-   out itself; while it connects, libevent calls with nothing written. */
-void levL_written (lev_Bufferevent *b) {
-  if (b->above || b->connecting)
-    return;
-  if (b->ending == LEV_OPEN)
-    levL_shutwrite(b);
-  if (b->write)
-    levL_call(&b->o, LEV_UVWRITE, 0);
-  if (b->o.base && b->ending && levL_unsent(b) == 0)
-    b->flavour->flushed(b);
-}
-
-static void onwrite (struct bufferevent *bev, void *arg) {
-  lev_Bufferevent *b = arg;
-  lua_State *L = called(b);
-  (void)bev;
-  levL_written(b);
-  end(L, b);
-}
-
-/* [1] bufferevent, [2] lev_Happening. Deferred events can come joined: the
-   worst is told. */
-static int callevent (lua_State *L) {
-  lev_Happening *h = lua_touserdata(L, 2);
-  lua_getiuservalue(L, 1, LEV_UVEVENT);
-  lua_pushvalue(L, 1);
-  if (h->what & BEV_EVENT_ERROR) {
-    lua_pushliteral(L, "error");
-    lua_pushstring(L, evutil_socket_error_to_string(h->err));
-    lua_pushinteger(L, h->err);
-    lua_call(L, 4, 0);
-  }
-  else if (h->what & BEV_EVENT_CONNECTED) {
-    lua_pushliteral(L, "connected");
-    lua_call(L, 2, 0);
-  }
-  else {
-    lua_pushstring(L, h->what & BEV_EVENT_EOF ? "eof" : "timeout");
-    lua_pushstring(L, h->what & BEV_EVENT_READING ? "reading" : "writing");
-    lua_call(L, 3, 0);
-  }
-  return 0;
-}
-
-/* From here on nothing but sending the rest is left; a peer that takes none
-   of it for that long, NULL for as long as before, ends it too. */
-void levL_flush (lev_Bufferevent *b, const struct timeval *stall) {
-  b->ending = LEV_FLUSHING;
-  b->shutwrite = true;
-  b->read = b->write = b->event = false;
-  b->full = false;
-  b->later = 0;
-  bufferevent_disable(b->bev, EV_READ);
-  bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
-  if (stall)
-    bufferevent_set_timeouts(bottom(b)->bev, NULL, stall);
-  if (!b->unsent || !(bufferevent_get_enabled(b->bev) & EV_WRITE))
-    bufferevent_enable(b->bev, EV_WRITE);
-  if (b->below) {
-    levL_shutwrite(b);        /* the filter has a last word */
-    levL_taketurn(b);         /* or has had it */
-  }
-}
-
-/* Nobody listens: what is over ends the bufferevent. After the end of the
-   peer's data our own still goes out. */
-static void closeitself (lev_Bufferevent *b, short what) {
-  bool readend = (what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING)
-                 && !(what & (BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT));
-  struct timeval stall = bottom(b)->bev->timeout_write;
-  if (!evutil_timerisset(&stall))
-    stall.tv_sec = FLUSHTIME;
-  if (readend && !b->flavour->idle(b))
-    levL_flush(b, &stall);
-  else
-    levL_drop(&b->o);
-}
-
-static void tell (lev_Bufferevent *b, lev_Happening h) {
-  bool connected = (h.what & BEV_EVENT_CONNECTED) != 0;
-  if (b->ending && connected && levL_unsent(b) == 0)
-    b->flavour->flushed(b);
-  else if (b->ending && !connected)
-    levL_drop(&b->o);
-  else if (b->event)
-    levL_protect(&b->o, callevent, &h, NULL);
-  else if (!connected)
-    closeitself(b, h.what);
-}
-
-/* Something else has happened than data. */
-void levL_happened (lev_Bufferevent *b, short what, int err) {
-  lev_Happening h = {what, err};
-  b = levL_top(b);
-  if (b->flavour->note(b, &h))
-    tell(b, h);
-}
-
-static void onevent (struct bufferevent *bev, short what, void *arg) {
-  int err = EVUTIL_SOCKET_ERROR();
-  lev_Bufferevent *b = arg;
-  lua_State *L = called(b);
-  (void)bev;
-  if (b->failure && (what & BEV_EVENT_TIMEOUT)) {     /* past libevent */
-    what ^= BEV_EVENT_TIMEOUT | BEV_EVENT_ERROR;
-    err = b->failure;
-    b->failure = 0;
-  }
-  levL_happened(b, what, err);
-  end(L, b);
-}
-
-/* The same for an end that was found past libevent. */
-void levL_ended (lev_Bufferevent *b, short what, int err) {
-  lua_State *L = begin(b);
-  levL_happened(b, what, err);
-  end(L, b);
-}
-
-/* ====} */
-
-/* {==== Turns ==== */
-
-static bool isopen (const lev_Bufferevent *b) {
-  return b->o.base && b->ending == LEV_OPEN;
-}
-
-static void onturn (evutil_socket_t fd, short what, void *arg) {
-  lev_Bufferevent *b = arg;
-  lua_State *L = begin(b);
-  lev_Trigger t = b->turn->trigger;
-  (void)fd; (void)what;
-  memset(&b->turn->trigger, 0, sizeof(t));
-  if (b->turn->again)
-    levL_taketurn(b);
-  b->turn->again = false;
-  if (b->flavour->turn)
-    b->flavour->turn(b);
-  if (isopen(b) && (t.directions & EV_READ))
-    levL_read(b);
-  if (isopen(b) && (t.directions & EV_WRITE))
-    levL_written(b);
-  if (isopen(b) && t.told.what)
-    tell(levL_top(b), t.told);
-  end(L, b);
-}
-
-/* Makes its event, before levL_taketurn; false without memory. */
-bool levL_maketurn (lev_Bufferevent *b) {
-  int priority = bufferevent_get_priority(b->bev);
-  if (b->turn == NULL && (b->turn = calloc(1, sizeof(*b->turn))) != NULL) {
-    event_assign(&b->turn->ev, bufferevent_get_base(b->bev), -1, 0, onturn, b);
-    if (!b->flavour->turn)
-      event_priority_set(&b->turn->ev, priority);
-  }
-  return b->turn != NULL;
-}
-
-/* Its turn comes in the loop: in this one if it runs; after the callbacks
-   that libevent has deferred, if the flavour says that there are such. To put
-   off a turn that comes now would put it off for ever where data come all the
-   time: then there is another one. */
-void levL_taketurn (lev_Bufferevent *b) {
-  static const struct timeval next = {0, 0};
-  struct event *ev = &b->turn->ev;
-  short flags = ev->ev_evcallback.evcb_flags;
-  if (!b->flavour->deferred)
-    event_active(ev, EV_TIMEOUT, 1);
-  else if (flags & EVLIST_ACTIVE)
-    b->turn->again = true;
-  else if (!(flags & EVLIST_TIMEOUT) && event_add(ev, &next) < 0)
-    event_active(ev, EV_TIMEOUT, 1);   /* better early than never */
-}
-
-/* ====} */
-
 /* {==== Constructing ==== */
 
 /* Pushes a closed bufferevent of the base at 'base'. */
@@ -596,11 +325,6 @@ struct bufferevent *levL_whole (struct bufferevent *bev) {
     return NULL;
   }
   return bev;
-}
-
-void levL_listen (lev_Bufferevent *b) {
-  bufferevent_setcb(b->bev, onread, onwrite, onevent, b);
-  levL_direct(b);
 }
 
 void levL_openbev (lev_Base *base, lev_Bufferevent *b,
@@ -778,6 +502,18 @@ static int lev_bufferevent_shutdown (lua_State *L) {
 
 /* {==== Switches ==== */
 
+/* At the high mark libevent would call again and again until the script has
+   read, and a loop "once" would never end. */
+void levL_pauseatmark (lev_Bufferevent *b) {
+  size_t high = b->bev->wm_read.high;
+  if (high > 0 && evbuffer_get_length(bufferevent_get_input(b->bev)) >= high
+      && (bufferevent_get_enabled(b->bev) & EV_READ)) {
+    b->full = true;
+    b->later |= EV_READ;
+    bufferevent_disable(b->bev, EV_READ);
+  }
+}
+
 /* Enables it and what it stands on, which libevent has disabled after a
    timeout or an end. */
 static int enable (lev_Bufferevent *b, short what) {
@@ -786,7 +522,7 @@ static int enable (lev_Bufferevent *b, short what) {
     b->later |= what;
     if (b->flavour->ready(b) && levL_unpark(b) < 0)
       r = errno ? errno : ENOMEM;
-    pauseatmark(b);
+    levL_pauseatmark(b);
   }
   return r;
 }
@@ -828,9 +564,10 @@ static int lev_bufferevent_enabled (lua_State *L) {
   return 1;
 }
 
-/* What libevent does for the high mark of reading is done here, in pauseatmark
-   and resume: it would take memory for it, and write through a null pointer
-   where there is none. It only has to know the mark, to read no more. */
+/* What libevent does for the high mark of reading is done here, by
+   levL_pauseatmark and resume: it would take memory for it, and write through
+   a null pointer where there is none. It only has to know the mark, to read no
+   more. */
 static void setmarks (struct bufferevent *bev, short what, size_t low,
                       size_t high) {
   if (what & EV_WRITE)
@@ -859,7 +596,7 @@ static int lev_bufferevent_setwatermark (lua_State *L) {
   levL_anchor(L, 1, &b->o);
   setmarks(b->bev, what, low, high);
   resume(b);
-  pauseatmark(b);
+  levL_pauseatmark(b);
   levL_settle(L, 1, &b->o);
   lua_settop(L, 1);
   return 1;
@@ -886,7 +623,7 @@ static int lev_bufferevent_set_timeouts (lua_State *L) {
   levL_anchor(L, 1, &b->o);
   b->o.base->timed |= r || w;
   levL_freshen(b->o.base);
-  bufferevent_set_timeouts(bottom(b)->bev, levL_commontime(b->o.base, r),
+  bufferevent_set_timeouts(levL_bottom(b)->bev, levL_commontime(b->o.base, r),
                            levL_commontime(b->o.base, w));
   levL_settle(L, 1, &b->o);
   lua_settop(L, 1);
@@ -955,6 +692,26 @@ static int lev_bufferevent_trigger_event (lua_State *L) {
 
 /* {==== The end ==== */
 
+/* From here on nothing but sending the rest is left; a peer that takes none
+   of it for that long, NULL for as long as before, ends it too. */
+void levL_flush (lev_Bufferevent *b, const struct timeval *stall) {
+  b->ending = LEV_FLUSHING;
+  b->shutwrite = true;
+  b->read = b->write = b->event = false;
+  b->full = false;
+  b->later = 0;
+  bufferevent_disable(b->bev, EV_READ);
+  bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
+  if (stall)
+    bufferevent_set_timeouts(levL_bottom(b)->bev, NULL, stall);
+  if (!b->unsent || !(bufferevent_get_enabled(b->bev) & EV_WRITE))
+    bufferevent_enable(b->bev, EV_WRITE);
+  if (b->below) {
+    levL_shutwrite(b);        /* the filter has a last word */
+    levL_taketurn(b);         /* or has had it */
+  }
+}
+
 /* bufferevent:base() -> base */
 static int lev_bufferevent_base (lua_State *L) {
   return levL_getbase(L, &kind);
@@ -963,7 +720,7 @@ static int lev_bufferevent_base (lua_State *L) {
 /* bufferevent:close() -> bufferevent: the other end of a pair hears of it */
 static int lev_bufferevent_close (lua_State *L) {
   lev_Bufferevent *b = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
-  if (bottom(b)->partner)
+  if (levL_bottom(b)->partner)
     levL_anchor(L, 1, &b->o);
   return levL_close(L, &kind);
 }
@@ -976,7 +733,7 @@ static int lev_bufferevent__gc (lua_State *L) {
 /* bufferevent:close_after_flush([seconds]) -> bufferevent */
 static int lev_bufferevent_close_after_flush (lua_State *L) {
   lev_Bufferevent *b = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
-  struct timeval stall = {FLUSHTIME, 0};
+  struct timeval stall = {LEV_FLUSHTIME, 0};
   if (b->o.base == NULL || b->ending) {
     lua_settop(L, 1);         /* like close, it may be called twice */
     return 1;

@@ -30,6 +30,9 @@ enum { LEV_INPUT = 1, LEV_OUTPUT,     /* their userdata */
 
 #define LEV_DIRECTIONS (EV_READ | EV_WRITE)
 
+/* seconds that close_after_flush waits for a peer that takes nothing */
+#define LEV_FLUSHTIME 30
+
 #pragma GCC visibility push(hidden)
 
 typedef struct lev_Bufferevent lev_Bufferevent;
@@ -135,28 +138,35 @@ lev_Bufferevent *levL_newbev (lua_State *L, int base, size_t size, int nuv,
 void levL_openbev (lev_Base *base, lev_Bufferevent *b,
                    struct bufferevent *bev);
 struct bufferevent *levL_whole (struct bufferevent *bev);
-void levL_listen (lev_Bufferevent *b);
 bool levL_isbufferevent (const lev_Object *o);
 lev_Bufferevent *levL_checkbev (lua_State *L, int arg);
 lev_Bufferevent *levL_checktop (lua_State *L, int arg);
 struct evbuffer *levL_checkinput (lua_State *L, int arg);
 lev_Bufferevent *levL_top (lev_Bufferevent *b);
+const lev_Bufferevent *levL_bottom (const lev_Bufferevent *b);
+void levL_pauseatmark (lev_Bufferevent *b);
 size_t levL_unsent (const lev_Bufferevent *b);
 void levL_unmark (lev_Bufferevent *b);
 bool levL_reads (const lev_Bufferevent *b);
 void levL_park (lev_Bufferevent *b);
 int levL_unpark (lev_Bufferevent *b);
 void levL_disable (lev_Bufferevent *b, short what);
-int levL_shutwrite (lev_Bufferevent *b);
 void levL_flush (lev_Bufferevent *b, const struct timeval *stall);
-bool levL_maketurn (lev_Bufferevent *b);
-void levL_taketurn (lev_Bufferevent *b);
+
+/* ====} */
+
+/* {==== bufferevent_call.c ==== */
+
+void levL_listen (lev_Bufferevent *b);
 void levL_rested (lev_Bufferevent *b);
 void levL_read (lev_Bufferevent *b);
 void levL_written (lev_Bufferevent *b);
 void levL_happened (lev_Bufferevent *b, short what, int err);
 void levL_arrived (lev_Bufferevent *b);
 void levL_ended (lev_Bufferevent *b, short what, int err);
+int levL_shutwrite (lev_Bufferevent *b);
+bool levL_maketurn (lev_Bufferevent *b);
+void levL_taketurn (lev_Bufferevent *b);
 
 /* ====} */
 
