@@ -87,9 +87,18 @@ describe("The package", function()
   end)
 
   it("has a header for C++, too", function()
-    local flags = table.concat(lines "pkg-config --cflags lua5.4", " ")
-    assert.truthy(os.execute("g++ -fsyntax-only -Wall -Wextra -Werror -x c++ "
-                             .. flags .. " src/lualibevent.h"))
+    local program = os.tmpname()
+    local build = os.getenv "BUILD"
+    local command = ([[printf '#include "lualibevent.h"\n%%s\n' ]]
+      .. [['int main() { return !lualibevent_version() || !lua_version(0); }' ]]
+      .. [[| g++ -Wall -Wextra -Werror %s -Isrc $(pkg-config --cflags lua5.4) ]]
+      .. [[-x c++ - -x none -o %s %s/liblualibevent.a ]]
+      .. [[$(pkg-config --libs lua5.4 libevent_core) -lpthread -ldl]]):format(
+      build:find "%-san" and "-fsanitize=address,undefined" or "", program,
+      build)
+    assert.truthy(os.execute(command), command)
+    assert.truthy(os.execute(program))
+    os.remove(program)
   end)
 
   it("shows the echo server whole in its README", function()

@@ -20,17 +20,17 @@
 #ifndef lualibevent_h
 #define lualibevent_h
 
-#include <lua.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include <lua.h>              /* which leaves C++ to its user */
 
 struct event_base;
 struct event;
 struct bufferevent;
 struct evbuffer;
 struct evconnlistener;
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* {==== Version ==== */
 
