@@ -73,20 +73,22 @@ describe("In a host program", function()
       ]])
     end)
 
-    it("sends what was written, when it returns", function()
-      says("0\n4\nhello\n", [[
-        local a, b = libevent.socketpair()
-        local conn = base:bufferevent(a)
-        print(call(function()
-          conn:write "hel":write "lo"
-          return
-        end))
-        local buffer = libevent.buffer()
-        print(buffer:read(b) and 4)
-        print(buffer:remove())
-        conn:close()
-      ]])
-    end)
+    if not t.plain then
+      it("sends what was written, when it returns", function()
+        says("0\n4\nhello\n", [[
+          local a, b = libevent.socketpair()
+          local conn = base:bufferevent(a)
+          print(call(function()
+            conn:write "hel":write "lo"
+            return
+          end))
+          local buffer = libevent.buffer()
+          print(buffer:read(b) and 4)
+          print(buffer:remove())
+          conn:close()
+        ]])
+      end)
+    end
 
     it("can close the base", function()
       says("0\tlibevent.Base (closed)\n2\n", [[
