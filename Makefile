@@ -66,6 +66,10 @@ SANFLAGS = --coverage -DLEV_COVERAGE
 CFLAGS = -O0 -g
 endif
 
+# What a program with Lua and libevent in it is linked with.
+SYSTEM_LIBS = -lpthread -ldl -lm
+HOST_LIBS = $(EVENT_LIBS) $(LUA_LIBS) $(SYSTEM_LIBS)
+
 CORE = $(BUILD)/libevent/core.so
 OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
@@ -134,21 +138,23 @@ test:
 	@$(TREE) $(SANENV) $(GCENV) BUILD=$(CURDIR)/$(BUILD) \
 	  $(call BUSTEDS,$(LUA) $$(command -v $(BUSTED)))
 
-# The host programs of examples/embedding.
+# Host programs as others build them: with the library, or with its objects.
 HOST_CFLAGS = -std=c99 $(WARN) -Isrc $(LUA_CFLAGS) $(EVENT_CFLAGS) \
   $(SANFLAGS) $(CFLAGS)
 examples: $(addprefix $(BUILD)/examples/,$(HOSTS))
 
 $(BUILD)/examples/%: examples/embedding/%.c src/lualibevent.h $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -o $@ $< $(LIBRARY) $(EVENT_LIBS) $(LUA_LIBS) \
-	  -lpthread -ldl -lm
+	$(CC) $(HOST_CFLAGS) -o $@ $< $(LIBRARY) $(HOST_LIBS)
+
+$(BUILD)/embedding: spec/c/embedding.c src/lualibevent.h $(LIBRARY)
+	$(CC) $(HOST_CFLAGS) -o $@ $< $(LIBRARY) $(HOST_LIBS)
 
 $(BUILD)/examples/threads_races: examples/embedding/threads.c \
   src/embedded/libevent.c $(BUILD)/embedded/parts.h $(wildcard src/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) -I$(BUILD)/embedded -fsanitize=thread -o $@ \
-	  $(filter %.c,$^) $(EVENT_LIBS) $(LUA_LIBS) -lpthread -ldl -lm
+	  $(filter %.c,$^) $(HOST_LIBS)
 
 # Lua and libevent, too, from their static libraries.
 $(BUILD)/examples/one_executable: examples/embedding/one_executable.c \
@@ -156,7 +162,7 @@ $(BUILD)/examples/one_executable: examples/embedding/one_executable.c \
 	@mkdir -p $(@D)
 	$(LUA) scripts/embed.lua examples/echo_server.lua >$(@D)/script.h
 	$(CC) $(HOST_CFLAGS) -I$(@D) -o $@ $< $(LIBRARY) -Wl,-Bstatic \
-	  $(EVENT_LIBS) $(LUA_LIBS) -Wl,-Bdynamic -lpthread -ldl -lm
+	  $(EVENT_LIBS) $(LUA_LIBS) -Wl,-Bdynamic $(SYSTEM_LIBS)
 
 # The specs again, in search of leaks and of reads and writes gone astray: in
 # what they start as well, but for shells and other people's programs.
@@ -221,8 +227,7 @@ build-fuzz/parsers: spec/fuzz/parsers.c $(wildcard src/*.[ch])
 	@mkdir -p $(@D)
 	clang -std=c99 -O1 -g -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=all -DLIBFUZZER -Isrc $(LUA_CFLAGS) \
-	  $(EVENT_CFLAGS) -o $@ $(filter %.c,$^) $(EVENT_LIBS) $(LUA_LIBS) \
-	  -lpthread -ldl -lm
+	  $(EVENT_CFLAGS) -o $@ $(filter %.c,$^) $(HOST_LIBS)
 
 $(BUILD)/load: bench/load.c | $(BUILD)
 	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
@@ -247,13 +252,7 @@ $(BUILD)/standin/posix.so: spec/c/posix.c
 # Host programs: Lua and the objects of the module linked in.
 $(BUILD)/host $(BUILD)/threads $(BUILD)/torture: $(BUILD)/%: spec/c/%.c \
   src/lualibevent.h $(OBJECTS) $(BUILD)/embedded/libevent.o
-	$(CC) $(CFLAGS_ALL) -Isrc $(WRAPPED) -o $@ $(filter %.c %.o,$^) \
-	  $(EVENT_LIBS) $(LUA_LIBS) -lpthread -ldl -lm
-
-# A host as others build it: with the library alone.
-$(BUILD)/embedding: spec/c/embedding.c src/lualibevent.h $(LIBRARY)
-	$(CC) $(HOST_CFLAGS) -o $@ $< $(LIBRARY) $(EVENT_LIBS) $(LUA_LIBS) \
-	  -lpthread -ldl -lm
+	$(CC) $(CFLAGS_ALL) -Isrc $(WRAPPED) -o $@ $(filter %.c %.o,$^) $(HOST_LIBS)
 
 # What the third one puts functions of its own in place of.
 $(BUILD)/torture: WRAPPED = $(addprefix -Wl$(comma)--wrap=,malloc calloc \
@@ -263,13 +262,11 @@ comma = ,
 # The second one again, its wakers as they are where there is no eventfd.
 $(BUILD)/pipes: spec/c/threads.c src/waker.c $(OBJECTS)
 	$(CC) $(CFLAGS_ALL) -Isrc -DLEV_NOEVENTFD -o $@ $< src/waker.c \
-	  $(filter-out %/waker.o,$(OBJECTS)) $(EVENT_LIBS) $(LUA_LIBS) \
-	  -lpthread -ldl -lm
+	  $(filter-out %/waker.o,$(OBJECTS)) $(HOST_LIBS)
 
 # What fuzz-parsers runs, for inputs that are there.
 $(BUILD)/parsers: spec/fuzz/parsers.c $(OBJECTS)
-	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(EVENT_LIBS) $(LUA_LIBS) \
-	  -lpthread -ldl -lm
+	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(HOST_LIBS)
 
 lint:
 	@scripts/dependencies lint
@@ -295,7 +292,7 @@ Name: lua-libevent
 Description: libevent for Lua, in a program that has a loop of its own
 Version: $(VERSION)
 Requires: $(LUA_PC) libevent_core
-Libs: -L$${libdir} -llualibevent -lpthread -ldl -lm
+Libs: -L$${libdir} -llualibevent $(SYSTEM_LIBS)
 Cflags: -I$${includedir}
 endef
 export PC

@@ -16,6 +16,12 @@ local function ends(base, type)
   return base:bufferevent(a), base:bufferevent(b)
 end
 
+--- One that reads, so that it is anchored, and what comes to its other end.
+local function sender(base)
+  local a, b = ends(base)
+  return a:enable "read", collect(b)
+end
+
 --- Calls f in a callback of the base's loop, and runs that for a moment.
 local function inside(base, f)
   base:timer(t.expect(f)):add(0)
@@ -75,9 +81,7 @@ describe("What a callback writes", function()
 
   it("is sent although an error follows", function()
     local base = t.base()
-    local a, b = ends(base)
-    local got = collect(b)
-    a:enable "read"
+    local a, got = sender(base)
     base:timer(function()
       a:write "before"
       error "oh no"
@@ -88,42 +92,34 @@ describe("What a callback writes", function()
     assert.equal("before", got.data)
   end)
 
-  it("is sent to each of several, in turns", function()
+  --- What arrives of what f(a, c) writes in a callback.
+  local function several(f)
     local base = t.base()
-    local a, b = ends(base)
-    local c, d = ends(base)
-    local one, two = collect(b), collect(d)
-    a:enable "read"
-    c:enable "read"
-    inside(base, function()
+    local a, one = sender(base)
+    local c, two = sender(base)
+    inside(base, function() f(a, c) end)
+    t.run(base)
+    return {one.data, two.data}
+  end
+
+  it("is sent to each of several, in turns", function()
+    assert.same({"a1a2a3", "c1c2c3"}, several(function(a, c)
       for i = 1, 3 do
         a:write("a" .. i)
         c:write("c" .. i)
       end
       a:close_after_flush()
       c:close_after_flush()
-    end)
-    t.run(base)
-    assert.equal("a1a2a3", one.data)
-    assert.equal("c1c2c3", two.data)
+    end))
   end)
 
   it("is not sent where one of several is closed", function()
-    local base = t.base()
-    local a, b = ends(base)
-    local c, d = ends(base)
-    local one, two = collect(b), collect(d)
-    a:enable "read"
-    c:enable "read"
-    inside(base, function()
+    assert.same({"", "c"}, several(function(a, c)
       a:output():add "never"
       c:output():add "c"
       a:close()
       c:close_after_flush()
-    end)
-    t.run(base)
-    assert.equal("", one.data)
-    assert.equal("c", two.data)
+    end))
   end)
 
   it("goes on when the socket takes more", function()
@@ -173,9 +169,7 @@ describe("What a callback writes", function()
 
   it("goes through no filter that is put on it later", function()
     local base = t.base()
-    local a, b = ends(base)
-    local got = collect(b)
-    a:enable "read"
+    local a, got = sender(base)
     inside(base, function()
       a:write "plain "
       base:filter(a, nil, function(from, to) to:add(from:remove():upper()) end)
@@ -187,9 +181,7 @@ describe("What a callback writes", function()
 
   it("is lost when it is closed at once", function()
     local base = t.base()
-    local a, b = ends(base)
-    local got = collect(b)
-    a:enable "read"
+    local a, got = sender(base)
     inside(base, function() a:write "lost":close() end)
     t.run(base)
     assert.equal("", got.data)
@@ -197,9 +189,7 @@ describe("What a callback writes", function()
 
   it("comes before the end of a shutdown", function()
     local base = t.base()
-    local a, b = ends(base)
-    local got = collect(b)
-    a:enable "read"
+    local a, got = sender(base)
     inside(base, function() a:write "last":shutdown() end)
     runtill(base, function() return got.data end)
     assert.equal("last", got.data)

@@ -13,27 +13,6 @@ local function launch(command)
     os.getenv "VALGRIND" or "", build, command))
 end
 
-local function file(text)
-  local name = os.tmpname()
-  local f = assert(io.open(name, "w"))
-  f:write(text)
-  f:close()
-  return name
-end
-
-local function rewrite(name, text)
-  local f = assert(io.open(name, "w"))
-  f:write(text)
-  f:close()
-end
-
-local function read(name)
-  local f = assert(io.open(name))
-  local text = f:read "a"
-  f:close()
-  return text
-end
-
 --- What a peer is answered to a line.
 local function ask(sock, line)
   sock:send(line .. "\n")
@@ -44,7 +23,7 @@ describe("The scripted server", function()
   local server, script, port
 
   before_each(function()
-    script = file(read(folder .. "protocol.lua"))
+    script = t.write(t.contents(folder .. "protocol.lua"))
     server = launch("scripted_server " .. script)
     port = tonumber(server:expect "^scripted server on 127%.0%.0%.1:(%d+)\n")
   end)
@@ -69,11 +48,11 @@ describe("The scripted server", function()
   it("reads it again, and drops no connection", function()
     local sock = sockets.dial(port)
     assert.equal("a b", ask(sock, "echo a b"))
-    rewrite(script, "return {line = function(line) return '2: ' .. line end}")
+    t.write("return {line = function(line) return '2: ' .. line end}", script)
     server:kill "HUP"
     server:expect "\nread again, 1 connections open\n"
     assert.equal("2: echo a b", ask(sock, "echo a b"))
-    rewrite(script, "this is no Lua")
+    t.write("this is no Lua", script)
     server:kill "HUP"
     server:expect "\nscript: [^\n]*syntax error[^\n]*\n"
     server:expect "\nkept, 1 connections open\n"
@@ -83,10 +62,10 @@ describe("The scripted server", function()
   end)
 
   it("outlives an error of its script", function()
-    rewrite(script, [[return {line = function(line)
+    t.write([[return {line = function(line)
       if line == "bad" then error "oh no" end
       return line
-    end}]])
+    end}]], script)
     server:kill "HUP"
     server:expect "\nread again"
     local sock = sockets.dial(port)
@@ -146,7 +125,7 @@ describe("The server of several threads", function()
   end
 
   it("ends if its script fails", function()
-    local name = file "error 'no'"
+    local name = t.write "error 'no'"
     local text, status = launch("threads " .. name .. " 2"):finish()
     os.remove(name)
     assert.truthy(text:find "worker 1: [^\n]*no\nworker 2: [^\n]*no\n", text)
@@ -166,8 +145,8 @@ describe("Several states on one base", function()
       print(name .. " on " .. listener:sockname():match ":(%%d+)$")
       io.stdout:flush()
     ]]
-    local good = file(server:format "c:write(c:input())")
-    local bad = file(server:format "error('on purpose ' .. #c:input())")
+    local good = t.write(server:format "c:write(c:input())")
+    local bad = t.write(server:format "error('on purpose ' .. #c:input())")
     local host = launch(("states %s %s"):format(good, bad))
     local goodport = host:expect(good .. " on (%d+)\n")
     local badport = host:expect(bad .. " on (%d+)\n")

@@ -37,14 +37,6 @@ local function idle(p)
   end), "it does not sleep")
 end
 
-local function file(content)
-  local path = os.tmpname()
-  local f = assert(io.open(path, "w"))
-  f:write(content)
-  f:close()
-  return path
-end
-
 describe("Example methods", function()
   after_each(process.killall)
 
@@ -144,7 +136,7 @@ describe("Example fifo_reader", function()
   end)
 
   it("leaves alone what is not a FIFO", function()
-    local path = file "precious"
+    local path = t.write "precious"
     check(path .. ": File exists\n", 1,
           start("examples/fifo_reader.lua " .. path))
     assert.equal("precious", t.contents(path))
@@ -153,8 +145,7 @@ describe("Example fifo_reader", function()
     local p = start("examples/fifo_reader.lua " .. path)
     p:expect "\n"
     os.remove(path)
-    local f = assert(io.open(path, "w"))
-    f:write "precious":close()
+    t.write("precious", path)
     ends(p)
     assert.equal("precious", t.contents(path))
     os.remove(path)
@@ -179,7 +170,7 @@ describe("Example fifo_reader", function()
     local p = start("examples/fifo_reader.lua " .. path, "<&-")
     p:expect "\n"
     shell("echo hello >" .. path)
-    p:expect "HELLO\n"
+    p:expect("HELLO\n" .. GONE)
     ends(p)
   end)
 end)
@@ -236,7 +227,7 @@ describe("Example fifo_writer", function()
     local lines = {}
     for i = 1, 50000 do lines[i] = "line " .. i end
     local text = table.concat(lines, "\n") .. "\n"
-    local name = file(text)
+    local name = t.write(text)
     reader:kill "STOP"
     local p = writer("<" .. name)
     idle(p)
@@ -267,8 +258,7 @@ describe("Example fifo_writer", function()
     check("no reader: " .. path .. ": No such device or address\n", 1,
           writer())
     os.remove(path)
-    local f = assert(io.open(path, "w"))
-    f:write "precious":close()
+    t.write("precious", path)
     check("there is no FIFO " .. path .. ", start the reader first\n", 1,
           writer())
     assert.equal("precious", t.contents(path))
@@ -437,7 +427,7 @@ describe("Example upper_client", function()
     local lines = {}
     for i = 1, 50000 do lines[i] = "line " .. i end
     local text = table.concat(lines, "\n")
-    local name = file(text)
+    local name = t.write(text)
     local output, status = client("<" .. name):finish()
     os.remove(name)
     assert.equal(0, status)
@@ -558,7 +548,7 @@ describe("Example quick_start", function()
 
   it("takes files for input and output, and says that the output is gone",
   function()
-    local name = file(("line\n"):rep(20000))
+    local name = t.write(("line\n"):rep(20000))
     local p = start("examples/quick_start.lua 60 60 0", "<" .. name)
     p:expect "input: no more\n"
     local text = p:stop()

@@ -47,10 +47,7 @@ local function answer(line)
 end
 
 local function perl(code, port)
-  local path = t.path()
-  local file = assert(io.open(path, "w"))
-  file:write(code)
-  file:close()
+  local path = t.write(code)
   local text = shell(("perl %s %d"):format(path, port))
   os.remove(path)
   return text

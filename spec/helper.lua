@@ -223,13 +223,19 @@ function t.collect(bev)
   return list
 end
 
+--- Writes a file, a new one if no path is given; returns the path.
+function t.write(text, path)
+  path = path or os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  return path
+end
+
 --- Runs 'code' in 'program': all that it printed, and its exit status (128 + n
 --- for a signal n, 124 after 20 seconds).
 local function execute(program, code)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(code)
-  file:close()
+  local path = t.write(code)
   local pipe = io.popen(("timeout %d %s %s 2>&1; echo \"status $?\""):format(
     20 * t.slow, program, path))
   local output = pipe:read "a"

@@ -110,11 +110,7 @@ end
 
 for name in pairs(servers) do
   describe("examples/" .. name .. ".lua", function()
-    setup(function()
-      local f = assert(io.open(file, "w"))
-      f:write "a file\n"
-      f:close()
-    end)
+    setup(function() t.write("a file\n", file) end)
     teardown(function() os.remove(file) end)
     after_each(process.killall)
 

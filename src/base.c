@@ -7,7 +7,6 @@
 ** (lualibevent.h) is never freed here, only everything that Lua put on it.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>

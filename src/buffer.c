@@ -8,7 +8,6 @@
 ** moves.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>

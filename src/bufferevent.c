@@ -7,7 +7,6 @@
 ** alone, never inside a call of the script's.
 */
 #include "lev_bufferevent.h"
-#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>

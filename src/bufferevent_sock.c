@@ -7,7 +7,6 @@
 ** when the number is already somebody's guess.
 */
 #include "lev_bufferevent.h"
-#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -7,7 +7,6 @@
 ** loop; the host's loop goes on.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 #include <string.h>
 
@@ -138,7 +137,7 @@ static void finish (lua_State *L, lev_Base *base, int object, bool ok) {
   if (!ok)
     fail(L, base, object);
   levL_collect(L);
-  if (levL_said)
+  if (__atomic_load_n(&levL_said, __ATOMIC_RELAXED))
     levL_tell(base);
   if (base->unsent && base->calls == 1)
     base->leave(base);

@@ -2,7 +2,6 @@
 ** core.c: the module libevent.core: what belongs to no object.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 /* libevent.methods() -> names, the best first */
 static int lev_methods (lua_State *L) {

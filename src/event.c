@@ -6,7 +6,6 @@
 ** script's alone.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 #include <errno.h>
 #include <string.h>
@@ -590,9 +589,8 @@ LEV_EXPORT void lualibevent_giveevent (lua_State *L, struct event *ev) {
   levL_anchor(L, -1, &e->o);
   err = takeover(L, e, ev);
   if (err) {
-    levL_free(&e->o);
-    levL_settle(L, -1, &e->o);
-    luaL_error(L, "%s", strerror(err));
+    errno = err;
+    levL_unable(L);           /* nothing is pending: it is garbage */
   }
   if (active)
     event_active(&e->ev, ev->ev_res, 1);

@@ -26,6 +26,8 @@
 #include <event2/event_struct.h>
 #include <event2/buffer.h>
 
+#include "lualibevent.h"
+
 #define LEV_EXPORT __attribute__((visibility("default")))
 
 #ifdef __clang_analyzer__     /* they do not return */
@@ -94,10 +96,6 @@ struct lev_Object {
   lev_Object *prev, *next;    /* ring of the base's open objects */
 };
 
-/* lualibevent_Hook */
-typedef int (*lev_Hook) (lua_State *L, int nargs, int nresults, int msgh,
-                         void *data);
-
 /* A duration that libevent has a queue for. */
 typedef struct lev_Common {
   struct timeval duration;
@@ -124,7 +122,7 @@ struct lev_Base {
   bool unsent;                /* something is to be sent when a callback... */
   void (*leave) (lev_Base *base);   /* ...returns, by this */
   struct lev_Desk *desk;      /* what lies between sockets and their buffers */
-  lev_Hook hook;              /* calls callbacks in lua_pcall's place, or NULL */
+  lualibevent_Hook hook;      /* calls callbacks in lua_pcall's place, or NULL */
   void *hookdata;
 };
 

@@ -7,7 +7,6 @@
 ** once and comes back; libevent would call its error callback for ever.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 #include <errno.h>
 #include <limits.h>

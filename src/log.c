@@ -31,7 +31,8 @@ typedef struct Ring {
 
 static __thread Ring ring;    /* no pointer to a thread, or to Lua */
 
-/* Has anything ever been kept in this process? Each callback asks. */
+/* Has anything ever been kept in this process, by any thread? Each callback
+   asks. */
 unsigned levL_said = 0;
 
 /* What makes a state listen: a userdata of its registry, which ends with it;
@@ -61,7 +62,7 @@ static void print (int severity, const char *text) {
 /* The first ones stay: the cause comes before its consequences. */
 static void keep (int severity, const char *text) {
   Message *m;
-  levL_said = 1;
+  __atomic_store_n(&levL_said, 1, __ATOMIC_RELAXED);
   if (ring.last - ring.first == MESSAGES) {
     ring.lost++;
     return;

@@ -9,7 +9,6 @@
 ** somebody else's descriptor of the same number.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -3,7 +3,6 @@
 ** have no files of it: what is in C, and the parts in Lua as parts.h has them.
 */
 #include "lev.h"
-#include "lualibevent.h"
 
 #include "parts.h"            /* made by scripts/embed.lua */
 
