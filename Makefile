@@ -20,7 +20,7 @@ LUA_PC = $(shell for p in lua5.4 lua-5.4 lua54 lua; do \
 LUA_LIBS = $(shell $(PKG_CONFIG) --libs $(LUA_PC))
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
 EVENT_CFLAGS = $(shell $(PKG_CONFIG) --cflags libevent_core)
-EVENT_LIBS = $(shell $(PKG_CONFIG) --libs libevent_core)
+EVENT_LIBS = $(shell $(PKG_CONFIG) --libs libevent_extra libevent_core)
 
 CFLAGS = -O2 -g
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes
@@ -205,13 +205,13 @@ bench:
 	@$(MAKE) --no-print-directory -s all $(BUILD)/load $(BENCHES)
 	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/bench.lua $(ROUNDS) "$(ONLY)"
 
-# Random programs on the whole API, under the sanitizers, for SECONDS; or with
-# SEED=n that of one seed.
+# Random programs on the whole API, under the sanitizers, for SECONDS, or with
+# PROGRAM=dns mutated packets of DNS; with SEED=n those of one seed.
 fuzz:
 ifdef SAN
 	@scripts/dependencies test
 	@$(MAKE) --no-print-directory -s all
-	@$(TREE) $(SANENV) spec/fuzz/run $(SECONDS) $(SEED)
+	@$(TREE) $(SANENV) PROGRAM=$(PROGRAM) spec/fuzz/run $(SECONDS) $(SEED)
 else
 	@$(MAKE) --no-print-directory fuzz SAN=1
 endif
@@ -291,7 +291,7 @@ includedir=$${prefix}/include
 Name: lua-libevent
 Description: libevent for Lua, in a program that has a loop of its own
 Version: $(VERSION)
-Requires: $(LUA_PC) libevent_core
+Requires: $(LUA_PC) libevent_extra libevent_core
 Libs: -L$${libdir} -llualibevent $(SYSTEM_LIBS)
 Cflags: -I$${includedir}
 endef

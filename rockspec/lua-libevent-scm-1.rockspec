@@ -7,12 +7,13 @@ source = {
 }
 
 description = {
-  summary = "libevent 2.1: events, timers, signals, sockets for Lua 5.4",
+  summary = "libevent 2.1: events, timers, sockets, DNS for Lua 5.4",
   detailed = [[
-libevent's objects (event_base, event, evbuffer, bufferevent, evconnlistener)
-as userdata with Lua callbacks, driven by libevent's reactor in C.]],
+libevent's objects (event_base, event, evbuffer, bufferevent, evconnlistener,
+evdns_base) as userdata with Lua callbacks, driven by libevent's reactor in
+C.]],
   license = "MIT",
-  labels = {"network", "events", "sockets", "async"},
+  labels = {"network", "events", "sockets", "dns", "async"},
 }
 
 supported_platforms = {"unix"}
@@ -45,11 +46,18 @@ build = {
         "src/bufferevent_direct.c",
         "src/bufferevent_filter.c",
         "src/bufferevent_group.c",
+        "src/bufferevent_hostname.c",
         "src/bufferevent_pair.c",
         "src/bufferevent_ratelim.c",
         "src/bufferevent_sock.c",
         "src/callback.c",
         "src/core.c",
+        "src/dns.c",
+        "src/dns_files.c",
+        "src/dns_lookup.c",
+        "src/dns_packet.c",
+        "src/dns_question.c",
+        "src/dns_server.c",
         "src/dump.c",
         "src/event.c",
         "src/listener.c",
@@ -62,7 +70,7 @@ build = {
       },
       incdirs = {"$(LIBEVENT_INCDIR)"},
       libdirs = {"$(LIBEVENT_LIBDIR)"},
-      libraries = {"event_core", "pthread"},
+      libraries = {"event_extra", "event_core", "pthread"},
     },
   },
   copy_directories = {"doc", "examples"},

@@ -130,6 +130,24 @@ describe("foreach_event", function()
     listener:close()
   end)
 
+  it("tells of a DNS server, a look-up and a connecting by name", function()
+    local server = assert(base:dns_server("127.0.0.1:0", nop))
+    local dns = assert(base:dns {nameservers = {server:sockname()}})
+    assert.equal(server, only().object)             -- a Dns waits for nothing
+    local request = dns:resolve("one.example", nop)
+    local bev = base:bufferevent():setcb(nil, nil, nop)
+    bev:connect_hostname("two.example", 80, {dns = dns})
+    local waits = {}
+    for _, info in ipairs(infos()) do
+      if info.object then waits[info.object] = info.pending end
+    end
+    assert.same({[server] = "read", [request] = "timeout", [bev] = "timeout"},
+                waits)
+    assert.matches(tostring(request) .. ": timer, 30 s left, callback at ",
+                   base:dump_events(), 1, true)
+    base:close()
+  end)
+
   it("tells of the timer of loopexit as the base's", function()
     base:loopexit(60)
     assert.equal(base, only().object)

@@ -62,7 +62,7 @@ local actions = {
     local new = function() end
     if object.setcb then object:setcb(new, new, new)
     elseif object.set_cb then object:set_cb(new)
-    else object:set_callback(new) end
+    elseif object.set_callback then object:set_callback(new) end
     collectgarbage()
   end},
   {"leaves the loop", function(_, base) base.base:loopbreak() end},

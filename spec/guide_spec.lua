@@ -22,7 +22,8 @@ local CALLS = [[
   bufferevent_write_buffer bufferevent_enable bufferevent_disable
   bufferevent_get_enabled bufferevent_setwatermark bufferevent_set_timeouts
   bufferevent_flush bufferevent_get_input bufferevent_get_output
-  bufferevent_socket_connect BEV_OPT_CLOSE_ON_FREE BEV_OPT_THREADSAFE
+  bufferevent_socket_connect bufferevent_socket_connect_hostname
+  BEV_OPT_CLOSE_ON_FREE BEV_OPT_THREADSAFE
   BEV_OPT_DEFER_CALLBACKS BEV_OPT_UNLOCK_CALLBACKS BEV_EVENT_READING
   BEV_EVENT_WRITING BEV_EVENT_ERROR BEV_EVENT_TIMEOUT BEV_EVENT_EOF
   BEV_EVENT_CONNECTED evconnlistener_new evconnlistener_new_bind
@@ -32,7 +33,12 @@ local CALLS = [[
   evutil_make_socket_nonblocking evutil_make_listen_socket_reuseable
   evbuffer_new evbuffer_free evbuffer_add evbuffer_add_printf evbuffer_pullup
   evhttp_new evhttp_start evhttp_bind_socket evhttp_set_timeout evhttp_set_cb
-  evhttp_set_gencb evhttp_send_reply evhttp_free evdns_base_new
+  evhttp_set_gencb evhttp_send_reply evhttp_free
+  evdns_base_new evdns_base_free evdns_getaddrinfo evdns_getaddrinfo_cancel
+  evdns_base_resolve_ipv4 evdns_base_resolve_reverse evdns_cancel_request
+  evdns_err_to_string evdns_base_nameserver_ip_add evdns_base_set_option
+  evdns_add_server_port_with_base evdns_close_server_port
+  evdns_server_request_add_a_reply evdns_server_request_respond
   evthread_use_pthreads event_set_log_callback
 ]]
 
@@ -142,7 +148,8 @@ for _, path in ipairs(documents) do
       require "libevent"
       local classes = {base = "Base", event = "Event", buffer = "Buffer",
                        bev = "Bufferevent", listener = "Listener",
-                       waker = "Waker"}
+                       waker = "Waker", dns = "Dns", query = "DnsQuery",
+                       request = "DnsRequest"}
       local faults = {}
       for noun, name in contents(path):gmatch "%f[%w_](%l+):([%l_]+)" do
         local metatable = debug.getregistry()["libevent."

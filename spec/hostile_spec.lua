@@ -164,6 +164,7 @@ for name in pairs(servers) do
       local peers = open(port, 60)
       socket.sleep(0.05)
       each(peers, sockets.vanish)
+      process.wait(function() return descriptors(p) <= before end)
       ask(name, port)
       ends(p, before)
     end)

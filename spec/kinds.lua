@@ -83,6 +83,34 @@ local kinds = {
     listener:close()
     return base:bufferevent():setcb(nil, nil, cb):connect(address)
   end},
+  {"connected to a name", function(base, cb)
+    local listener = base:listener("127.0.0.1:0", function() end)
+    local port = tonumber(listener:sockname():match "%d+$")
+    local client = base:bufferevent():setcb(nil, nil, cb)
+    return client:connect_hostname("localhost", port, {family = "inet"})
+  end},
+  {"no connection to a name", function(base, cb)
+    local dns = base:dns {nameservers = {}, hosts = false}
+    local client = base:bufferevent():setcb(nil, nil, cb)
+    return client:connect_hostname("absent.test", 1, {dns = dns})
+  end},
+  {"a look-up", function(base, cb)
+    return base:dns {nameservers = {}}:resolve("127.0.0.1", cb)
+  end},
+  {"a look-up that asks a server", function(base, cb)
+    local server = base:dns_server("127.0.0.1:0", function(query)
+      query:respond()
+    end)
+    local dns = base:dns {nameservers = {server:sockname()}, hosts = false}
+    return dns:resolve("absent.test", {search = false}, cb)
+  end},
+  {"a DNS server", function(base, cb)
+    local server
+    server = base:dns_server("127.0.0.1:0", function() cb(server) end)
+    local dns = base:dns {nameservers = {server:sockname()}, hosts = false}
+    dns:resolve("some.test", {family = "inet", search = false}, function() end)
+    return server
+  end},
   {"a read timeout", function(base, cb)
     local server = pair(base)
     return server:setcb(nil, nil, cb):set_timeouts(0.005):enable "read"

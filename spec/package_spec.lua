@@ -87,7 +87,8 @@ describe("The package", function()
       .. [['int main() { return !lualibevent_version() || !lua_version(0); }' ]]
       .. [[| g++ -Wall -Wextra -Werror %s -Isrc $(pkg-config --cflags lua5.4) ]]
       .. [[-x c++ - -x none -o %s %s/liblualibevent.a ]]
-      .. [[$(pkg-config --libs lua5.4 libevent_core) -lpthread -ldl]]):format(
+      .. [[$(pkg-config --libs lua5.4 libevent_extra libevent_core) ]]
+      .. [[-lpthread -ldl]]):format(
       build:find "%-san" and "-fsanitize=address,undefined" or "", program,
       build)
     assert.truthy(os.execute(command), command)
@@ -103,7 +104,8 @@ describe("The package", function()
   it("names every method in the README's table", function()
     local readme = read "README.md":match "## API at a glance(.-)\n## "
     for _, class in ipairs {"Base", "Event", "Waker", "Buffer", "FileSegment",
-                            "Bufferevent", "RateLimitGroup", "Listener"} do
+                            "Bufferevent", "RateLimitGroup", "Listener", "Dns",
+                            "DnsRequest", "DnsServer", "DnsQuery"} do
       local row = readme:match("\n| " .. class .. " |([^\n]+)")
       for name in pairs(debug.getregistry()["libevent." .. class].__index) do
         local constructor = class == "Base" and readme:find("base:" .. name

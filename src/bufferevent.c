@@ -245,7 +245,8 @@ static bool sends (lev_Object *o, bool done) {
 }
 
 static const void *handle (const lev_Object *o) {
-  return ((const lev_Bufferevent *)o)->bev;
+  const lev_Bufferevent *b = (const lev_Bufferevent *)o;
+  return b->races ? (const void *)b->end.race : (const void *)b->bev;
 }
 
 static void clear (lev_Object *o) {
@@ -663,7 +664,7 @@ static int lev_bufferevent_trigger (lua_State *L) {
   lev_Bufferevent *b = levL_checktop(L, 1);
   int what = levL_checkwords(L, 2, levL_directions);
   int options = lua_isnoneornil(L, 3) ? 0 : levL_checkwords(L, 3, words);
-  lev_Trigger t = {0, {0, 0}};
+  lev_Trigger t = {0, {0, 0, NULL}};
   t.directions = options & BEV_TRIG_IGNORE_WATERMARKS ? (short)what
                                                       : ripe(b, what);
   return trigger(L, b, t);
@@ -677,7 +678,7 @@ static int lev_bufferevent_trigger_event (lua_State *L) {
     {"timeout", BEV_EVENT_TIMEOUT}, {NULL, 0}
   };
   lev_Bufferevent *b = levL_checktop(L, 1);
-  lev_Trigger t = {0, {0, ECONNABORTED}};
+  lev_Trigger t = {0, {0, ECONNABORTED, NULL}};
   t.told.what = (short)levL_checkwords(L, 2, words);
   luaL_argcheck(L, t.told.what & (BEV_EVENT_EOF | BEV_EVENT_ERROR
                                   | BEV_EVENT_TIMEOUT), 2,
@@ -794,6 +795,7 @@ static const luaL_Reg metamethods[] = {
 void levL_openbufferevent (lua_State *L) {
   levL_newtype(L, LEV_BUFFEREVENT, methods, metamethods);
   levL_openbufferevent_sock(L);
+  levL_openbufferevent_hostname(L);
   levL_openbufferevent_pair(L);
   levL_openbufferevent_filter(L);
   levL_openbufferevent_ratelim(L);

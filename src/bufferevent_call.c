@@ -119,7 +119,8 @@ static int callevent (lua_State *L) {
   lua_pushvalue(L, 1);
   if (h->what & BEV_EVENT_ERROR) {
     lua_pushliteral(L, "error");
-    lua_pushstring(L, evutil_socket_error_to_string(h->err));
+    lua_pushstring(L, h->message ? h->message
+                                 : evutil_socket_error_to_string(h->err));
     lua_pushinteger(L, h->err);
     lua_call(L, 4, 0);
   }
@@ -162,11 +163,15 @@ static void tell (lev_Bufferevent *b, lev_Happening h) {
 }
 
 /* Something else has happened than data. */
-void levL_happened (lev_Bufferevent *b, short what, int err) {
-  lev_Happening h = {what, err};
+static void happened (lev_Bufferevent *b, lev_Happening h) {
   b = levL_top(b);
   if (b->flavour->note(b, &h))
     tell(b, h);
+}
+
+void levL_happened (lev_Bufferevent *b, short what, int err) {
+  lev_Happening h = {what, err, NULL};
+  happened(b, h);
 }
 
 static void onevent (struct bufferevent *bev, short what, void *arg) {
@@ -187,6 +192,14 @@ static void onevent (struct bufferevent *bev, short what, void *arg) {
 void levL_ended (lev_Bufferevent *b, short what, int err) {
   lua_State *L = begin(b);
   levL_happened(b, what, err);
+  end(L, b);
+}
+
+/* There will be no connection: in other words than the system's, or NULL. */
+void levL_unconnected (lev_Bufferevent *b, int err, const char *message) {
+  lev_Happening h = {BEV_EVENT_ERROR, err, message};
+  lua_State *L = begin(b);
+  happened(b, h);
   end(L, b);
 }
 

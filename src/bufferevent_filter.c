@@ -102,7 +102,7 @@ static void pushtop (lua_State *L, const lev_Bufferevent *b) {
 /* [1] filter, [message] and errno above it: the stream ends with an error. */
 static void callrefused (lua_State *L, Pass *p, int message) {
   lev_Bufferevent *b = levL_top(&p->f->b);
-  lev_Happening h = {BEV_EVENT_ERROR | p->direction, 0};
+  lev_Happening h = {BEV_EVENT_ERROR | p->direction, 0, NULL};
   p->way->broken = true;
   p->told = b->event;
   if (!p->told)

@@ -60,6 +60,7 @@ static void refreeze (lev_Bufferevent *b) {
 }
 
 static void setfd (lev_Bufferevent *b, int fd) {
+  levL_stoprace(b);
   levL_park(b);
   bufferevent_setfd(b->bev, fd);
   levL_direct(b);
@@ -315,7 +316,7 @@ static int lev_base_bufferevent (lua_State *L) {
 
 /* {==== Connecting ==== */
 
-static int newsocket (int family) {
+int levL_newsocket (int family) {
   int fd = socket(family, SOCK_STREAM, 0);
   if (fd < 0)
     return -1;
@@ -344,6 +345,17 @@ static int await (lev_Bufferevent *b, int fd) {
   return b->connecting ? 0 : errno ? errno : ENOMEM;
 }
 
+/* The same for one that others have connected, which closes it on an error: it
+   is told of in the loop. 0 or an errno. */
+int levL_takeconnected (lev_Bufferevent *b, int fd) {
+  int err;
+  b->ownfd = true;
+  err = await(b, fd);
+  if (err)
+    closefd(b);
+  return err;
+}
+
 /* bufferevent:connect(address) -> bufferevent | nil, message, errno */
 static int lev_bufferevent_connect (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
@@ -358,7 +370,7 @@ static int lev_bufferevent_connect (lua_State *L) {
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
   if (made)
-    fd = newsocket(ss.ss_family);
+    fd = levL_newsocket(ss.ss_family);
   if (fd < 0 || (connect(fd, (struct sockaddr *)&ss, salen) < 0
                  && errno != EINPROGRESS && errno != EINTR))
     err = errno;

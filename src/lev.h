@@ -2,9 +2,10 @@
 ** lev.h: what the files of lua-libevent share.
 **
 ** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
-** bufferevent.c -> base.c, event.c, waker.c, buffer.c -> buffer_change.c,
-** buffer_reference.c -> callback.c -> object.c, log.c -> values.c, process.c.
-** What is named after another file, as buffer_search.c, is a part of it.
+** bufferevent.c -> dns.c, dns_server.c -> base.c, event.c, waker.c, buffer.c ->
+** buffer_change.c, buffer_reference.c -> callback.c -> object.c, log.c ->
+** values.c, process.c. What is named after another file, as buffer_search.c or
+** bufferevent_hostname.c, is a part of it.
 */
 #ifndef lev_h
 #define lev_h
@@ -45,6 +46,10 @@ int luaL_error (lua_State *L, const char *format, ...)
 #define LEV_LISTENER "libevent.Listener"
 #define LEV_RATELIMITGROUP "libevent.RateLimitGroup"
 #define LEV_WAKER "libevent.Waker"
+#define LEV_DNS "libevent.Dns"
+#define LEV_DNSREQUEST "libevent.DnsRequest"
+#define LEV_DNSSERVER "libevent.DnsServer"
+#define LEV_DNSQUERY "libevent.DnsQuery"
 #define LEV_CHANGES "libevent.Changes"      /* scripts never see one */
 
 /* The first user value of an object is its base. */
@@ -56,7 +61,8 @@ enum { LEV_UVANCHORS = 1,     /* slot -> object */
        LEV_UVERROR,           /* what the running loop is to raise */
        LEV_UVERRORCB,         /* set_error_cb */
        LEV_UVCHANGES,         /* what tells of changes of buffers */
-       LEV_NUVBASE = LEV_UVCHANGES };
+       LEV_UVDNS,             /* the Dns of connect_hostname, or nil */
+       LEV_NUVBASE = LEV_UVDNS };
 
 #pragma GCC visibility push(hidden)
 
@@ -122,9 +128,14 @@ struct lev_Base {
   bool unsent;                /* something is to be sent when a callback... */
   void (*leave) (lev_Base *base);   /* ...returns, by this */
   struct lev_Desk *desk;      /* what lies between sockets and their buffers */
+  struct lev_Question *asked; /* what evdns has not yet answered, and... */
+  void (*forget) (lev_Base *base, bool gone);     /* ...ends that, or NULL */
   lualibevent_Hook hook;      /* calls callbacks in lua_pcall's place, or NULL */
   void *hookdata;
 };
+
+/* An IP address as text, with its scope and port. */
+#define LEV_ADDRESSSIZE 80
 
 /* {==== values.c: Lua values from and to libevent's ==== */
 
@@ -143,8 +154,11 @@ size_t levL_optsize (lua_State *L, int arg, size_t def);
 int levL_checkfd (lua_State *L, int arg);
 int levL_checksignal (lua_State *L, int arg);
 bool levL_toscope (const char *s, uint32_t *scope);
+socklen_t levL_toip (const char *s, struct sockaddr_storage *ss);
+socklen_t levL_toinet (const char *s, struct sockaddr_storage *ss);
 socklen_t levL_checkaddress (lua_State *L, int arg,
                              struct sockaddr_storage *ss);
+void levL_addresstext (const struct sockaddr *sa, char text[LEV_ADDRESSSIZE]);
 void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
                        socklen_t len);
 typedef int (*lev_Getname) (int fd, struct sockaddr *sa, socklen_t *len);
@@ -175,6 +189,8 @@ bool levL_random (void *bytes, size_t n);
 /* {==== log.c: what libevent has to say ==== */
 
 extern unsigned levL_said;
+extern unsigned levL_lost;
+void levL_heed (void);
 unsigned levL_logged (lua_State *L);
 int levL_calllog (lua_State *L);
 
@@ -306,6 +322,8 @@ void levL_opentransfer (lua_State *L);
 void levL_opensegment (lua_State *L);
 void levL_openbufferevent (lua_State *L);
 void levL_openlistener (lua_State *L);
+void levL_opendns (lua_State *L);
+void levL_opendnsserver (lua_State *L);
 void levL_openutil (lua_State *L);
 void levL_opendump (lua_State *L);
 void levL_openchange (lua_State *L);

@@ -26,7 +26,8 @@ enum { LEV_INPUT = 1, LEV_OUTPUT,     /* their userdata */
                                  below a filter, or the other end of a pair */
        LEV_ABOVE,             /* the filter on this one */
        LEV_GROUP,             /* whose limits it shares */
-       LEV_NMORE = LEV_GROUP };
+       LEV_RACE, LEV_RESOLVER,    /* while it connects to a host by name */
+       LEV_NMORE = LEV_RESOLVER };
 
 #define LEV_DIRECTIONS (EV_READ | EV_WRITE)
 
@@ -38,8 +39,14 @@ enum { LEV_INPUT = 1, LEV_OUTPUT,     /* their userdata */
 typedef struct lev_Bufferevent lev_Bufferevent;
 typedef struct lev_Group lev_Group;
 
+typedef struct lev_Race lev_Race;
+
 /* What an event callback is told. */
-typedef struct lev_Happening { short what; int err; } lev_Happening;
+typedef struct lev_Happening {
+  short what;
+  int err;
+  const char *message;        /* of an error, or NULL: the system's */
+} lev_Happening;
 
 /* What the script has asked to be called for. */
 typedef struct lev_Trigger {
@@ -108,6 +115,7 @@ struct lev_Bufferevent {
   union {
     size_t stuck;             /* unsent when a write sent nothing at all */
     time_t until;             /* lingers until then */
+    lev_Race *race;           /* connects it, see 'races' */
   } end;
   unsigned short expects;     /* bytes, as many as the last turn has read */
   short failure;              /* an errno to be told in libevent's place, or 0 */
@@ -122,6 +130,7 @@ struct lev_Bufferevent {
   bool read : 1, write : 1, event : 1;  /* the script has such a callback */
   bool ownfd : 1;             /* the descriptor is ours to close */
   bool connecting : 1;        /* from connect to "connected" or "error" */
+  bool races : 1;             /* by the name of a host */
   bool inconnected : 1;       /* in the callback of "connected" */
   bool full : 1;              /* not reading: its input is at the high mark */
 };
@@ -164,6 +173,7 @@ void levL_written (lev_Bufferevent *b);
 void levL_happened (lev_Bufferevent *b, short what, int err);
 void levL_arrived (lev_Bufferevent *b);
 void levL_ended (lev_Bufferevent *b, short what, int err);
+void levL_unconnected (lev_Bufferevent *b, int err, const char *message);
 int levL_shutwrite (lev_Bufferevent *b);
 bool levL_maketurn (lev_Bufferevent *b);
 void levL_taketurn (lev_Bufferevent *b);
@@ -188,6 +198,9 @@ void levL_forget (lev_Bufferevent *b);
 extern const lev_Flavour levL_sock;
 
 void levL_linger (lev_Bufferevent *b);
+int levL_newsocket (int family);
+int levL_takeconnected (lev_Bufferevent *b, int fd);
+void levL_stoprace (lev_Bufferevent *b);
 bool levL_issocket (const lev_Bufferevent *b);
 bool levL_ispair (const lev_Bufferevent *b);
 bool levL_isfilter (const lev_Bufferevent *b);
@@ -205,6 +218,7 @@ ev_ssize_t levL_checkcount (lua_State *L, const lev_Limits *l, int i,
                             ev_ssize_t left);
 
 void levL_openbufferevent_sock (lua_State *L);
+void levL_openbufferevent_hostname (lua_State *L);
 void levL_openbufferevent_pair (lua_State *L);
 void levL_openbufferevent_filter (lua_State *L);
 void levL_openbufferevent_ratelim (lua_State *L);

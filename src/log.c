@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MESSAGES 32           /* a power of two: 'first' and 'last' overflow */
 #define LENGTH 256
@@ -34,6 +35,9 @@ static __thread Ring ring;    /* no pointer to a thread, or to Lua */
 /* Has anything ever been kept in this process, by any thread? Each callback
    asks. */
 unsigned levL_said = 0;
+
+/* Answers of evdns that it had no memory to hand on: that is all it tells. */
+unsigned levL_lost = 0;
 
 /* What makes a state listen: a userdata of its registry, which ends with it;
    user value 1 is the callback. */
@@ -92,8 +96,14 @@ static void printall (void) {
     print(m.severity, m.text);
 }
 
-/* After an "err" libevent ends the process: there is no later. */
+/* After an "err" libevent ends the process: there is no later. That a name
+   server has failed is no news where nobody listens. */
 static void onlog (int severity, const char *text) {
+  static const char lost[] = "reply_schedule_callback: ";
+  if (strncmp(text, lost, sizeof(lost) - 1) == 0)
+    __atomic_add_fetch(&levL_lost, 1, __ATOMIC_RELAXED);
+  if (ring.states == 0 && severity == EVENT_LOG_MSG)
+    return;
   if (ring.states > 0 && severity != EVENT_LOG_ERR)
     keep(severity, text);
   else {
@@ -149,13 +159,18 @@ static void install (void) {
   atexit(printall);
 }
 
+/* From now on what libevent says comes here. */
+void levL_heed (void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, install);
+}
+
 /* libevent.set_log_callback([f]) -> true */
 static int lev_set_log_callback (lua_State *L) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
   bool on = levL_optcallback(L, 1);
   lua_settop(L, 1);
   if (on)
-    pthread_once(&once, install);
+    levL_heed();
   lua_rawgetp(L, LUA_REGISTRYINDEX, &earkey);
   listento(lua_touserdata(L, 2), on);
   lua_pushvalue(L, 1);

@@ -145,9 +145,13 @@ void levL_freebase (lua_State *L, lev_Base *base) {
   if (base->owned) {
     /* what bufferevents have deferred would keep their memory for ever */
     event_base_loop(event_base, EVLOOP_NONBLOCK);
+    if (base->forget)
+      base->forget(base, true);
     event_base_free(event_base);
   }
-  else if (levL_hostbase(L, event_base) == base) {
+  if (base->forget)
+    base->forget(base, false);
+  if (!base->owned && levL_hostbase(L, event_base) == base) {
     lua_pushnil(L);           /* lualibevent_pushbase found it here */
     lua_rawsetp(L, LUA_REGISTRYINDEX, event_base);
   }

@@ -329,12 +329,42 @@ bool levL_toscope (const char *s, uint32_t *scope) {
   return *s != '\0' && strlen(s) < 9 && s[strspn(s, "0123456789")] == '\0';
 }
 
-/* evutil_parse_sockaddr_port does not know port 0, and takes "80x",
-   "127.0.0.1 " and numbers modulo 2^32. */
-static socklen_t toinet (const char *s, struct sockaddr_storage *ss) {
+static socklen_t toin (const char *host, struct sockaddr_storage *ss) {
+  struct sockaddr_in *sin = (struct sockaddr_in *)ss;
+  memset(ss, 0, sizeof(*ss));
+  sin->sin_family = AF_INET;
+  return inet_pton(AF_INET, host, &sin->sin_addr) == 1 ? sizeof(*sin) : 0;
+}
+
+static socklen_t toin6 (const char *text, struct sockaddr_storage *ss) {
+  struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
+  const char *scope = strchr(text, '%');
+  size_t len = scope ? (size_t)(scope - text) : strlen(text);
+  char host[INET6_ADDRSTRLEN];
+  memset(ss, 0, sizeof(*ss));
+  if (len >= sizeof(host))
+    return 0;
+  memcpy(host, text, len);
+  host[len] = '\0';
+  sin6->sin6_family = AF_INET6;
+  if (inet_pton(AF_INET6, host, &sin6->sin6_addr) != 1
+      || (scope && !levL_toscope(scope + 1, &sin6->sin6_scope_id)))
+    return 0;
+  return sizeof(*sin6);
+}
+
+/* An address without a port, "127.0.0.1" or "fe80::1%eth0"; 0 if it is none. */
+socklen_t levL_toip (const char *s, struct sockaddr_storage *ss) {
+  return strchr(s, ':') ? toin6(s, ss) : toin(s, ss);
+}
+
+/* "127.0.0.1:80" or "[::1]:80". evutil_parse_sockaddr_port does not know port
+   0, and takes "80x", "127.0.0.1 " and numbers modulo 2^32. */
+socklen_t levL_toinet (const char *s, struct sockaddr_storage *ss) {
   char host[128];
   const char *colon = strrchr(s, ':');
   bool six = (s[0] == '[');
+  socklen_t salen;
   size_t len;
   if (colon == NULL || (six && (colon == s || colon[-1] != ']')))
     return 0;
@@ -343,27 +373,11 @@ static socklen_t toinet (const char *s, struct sockaddr_storage *ss) {
     return 0;
   memcpy(host, six ? s + 1 : s, len);
   host[len] = '\0';
-  memset(ss, 0, sizeof(*ss));
-  if (six) {
-    struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
-    char *scope = strchr(host, '%');
-    if (scope)
-      *scope++ = '\0';
-    sin6->sin6_family = AF_INET6;
-    if (inet_pton(AF_INET6, host, &sin6->sin6_addr) != 1
-        || (scope && !levL_toscope(scope, &sin6->sin6_scope_id))
-        || !toport(colon + 1, &sin6->sin6_port))
-      return 0;
-    return sizeof(*sin6);
-  }
-  else {
-    struct sockaddr_in *sin = (struct sockaddr_in *)ss;
-    sin->sin_family = AF_INET;
-    if (inet_pton(AF_INET, host, &sin->sin_addr) != 1
-        || !toport(colon + 1, &sin->sin_port))
-      return 0;
-    return sizeof(*sin);
-  }
+  salen = six ? toin6(host, ss) : toin(host, ss);
+  if (!toport(colon + 1, six ? &((struct sockaddr_in6 *)ss)->sin6_port
+                             : &((struct sockaddr_in *)ss)->sin_port))
+    return 0;
+  return salen;
 }
 
 socklen_t levL_checkaddress (lua_State *L, int arg,
@@ -375,7 +389,7 @@ socklen_t levL_checkaddress (lua_State *L, int arg,
     if (strncmp(s, "unix:", 5) == 0)
       salen = tounix(s + 5, len - 5, (struct sockaddr_un *)ss);
     else if (strlen(s) == len)
-      salen = toinet(s, ss);
+      salen = levL_toinet(s, ss);
   }
   if (salen == 0)
     levL_expected(L, arg, arg, "address (\"127.0.0.1:80\", \"[::1]:80\" or "
@@ -400,26 +414,36 @@ static void pushunix (lua_State *L, const struct sockaddr_un *sun,
   }
 }
 
-void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
-                       socklen_t len) {
-  char host[128];
-  if (sa->sa_family == AF_UNIX)
-    pushunix(L, (const struct sockaddr_un *)sa, len);
-  else if (sa->sa_family == AF_INET6) {
+/* An IP address with its port; no more than is needed of an unknown one. */
+void levL_addresstext (const struct sockaddr *sa, char text[LEV_ADDRESSSIZE]) {
+  char host[INET6_ADDRSTRLEN];
+  if (sa->sa_family == AF_INET6) {
     const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)sa;
+    char scope[16] = "";
     inet_ntop(AF_INET6, &sin6->sin6_addr, host, sizeof(host));
     if (sin6->sin6_scope_id)
-      snprintf(host + strlen(host), sizeof(host) - strlen(host), "%%%u",
-               (unsigned)sin6->sin6_scope_id);
-    lua_pushfstring(L, "[%s]:%d", host, (int)ntohs(sin6->sin6_port));
+      snprintf(scope, sizeof(scope), "%%%u", (unsigned)sin6->sin6_scope_id);
+    snprintf(text, LEV_ADDRESSSIZE, "[%s%s]:%d", host, scope,
+             (int)ntohs(sin6->sin6_port));
   }
   else if (sa->sa_family == AF_INET) {
     const struct sockaddr_in *sin = (const struct sockaddr_in *)sa;
     inet_ntop(AF_INET, &sin->sin_addr, host, sizeof(host));
-    lua_pushfstring(L, "%s:%d", host, (int)ntohs(sin->sin_port));
+    snprintf(text, LEV_ADDRESSSIZE, "%s:%d", host, (int)ntohs(sin->sin_port));
   }
   else
-    lua_pushfstring(L, "family %d", (int)sa->sa_family);
+    snprintf(text, LEV_ADDRESSSIZE, "family %d", (int)sa->sa_family);
+}
+
+void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
+                       socklen_t len) {
+  char text[LEV_ADDRESSSIZE];
+  if (sa->sa_family == AF_UNIX) {
+    pushunix(L, (const struct sockaddr_un *)sa, len);
+    return;
+  }
+  levL_addresstext(sa, text);
+  lua_pushstring(L, text);
 }
 
 /* What getsockname or getpeername say of 'fd'. */

@@ -35,8 +35,8 @@ local libevent = {}
 ---@alias libevent.descriptor integer|file*|{getfd: fun(self): integer}
 
 --- "127.0.0.1:80", "[::1]:80", "unix:/path", or "unix:@name" in Linux's
---- abstract name space. No host names. To listen on port 0 is to ask for a
---- free one.
+--- abstract name space. No host names: those are for `connect_hostname`. To
+--- listen on port 0 is to ask for a free one.
 ---@alias libevent.address string
 
 --- From 0 to 2147483647, fractions allowed, exact to the microsecond.
@@ -61,6 +61,8 @@ local libevent = {}
 ---| libevent.Bufferevent
 ---| libevent.Listener
 ---| libevent.Buffer
+---| libevent.DnsRequest
+---| libevent.DnsServer
 
 --- What an event waits for, joined by "|".
 ---@alias libevent.events
@@ -131,6 +133,66 @@ local libevent = {}
 ---@alias libevent.eventcb
 ---| fun(b: libevent.Bufferevent, what: string, detail?: string, err?: integer)
 
+--- The families of addresses: "inet" is IPv4, "inet6" IPv6; both if nil.
+---@alias libevent.families
+---| string
+---| "inet"
+---| "inet6"
+
+--- Why a look-up has found nothing.
+---@alias libevent.dnscode
+---| "notexist"     # there is no such name
+---| "nodata"       # the name exists, but not with such an address
+---| "refused"      # the server does not answer that
+---| "serverfailed" # the server has failed, or one that it asks
+---| "timeout"      # no server has answered, or the deadline has come
+---| "truncated"    # the answer is longer than 512 bytes
+---| "format"       # the server has not understood the question
+---| "notimpl"      # the server knows no such questions
+---| "unknown"      # the answer makes no sense
+---| "cancel"       # `request:cancel` was called
+---| "shutdown"     # the Dns was closed
+---| "invalid"      # no name can be so long, or have such parts
+---| "noserver"     # there is no name server, or no descriptor to ask it with
+---| "nomemory"     # a lack of memory
+
+--- `addresses` are at most 32 of a family, IPv4 first; `ttl` are the seconds
+--- that they hold for, nil if no server was asked. Or it is nil, a message and
+--- a code.
+---@alias libevent.resolvecb fun(request: libevent.DnsRequest,
+--- addresses: string[]|nil, ttl: integer|string|nil, code: libevent.dnscode?)
+
+--- The same with a name.
+---@alias libevent.reversecb fun(request: libevent.DnsRequest,
+--- name: string|nil, ttl: integer|string|nil, code: libevent.dnscode?)
+
+--- An option of `base:dns` that is a number or a boolean.
+---@alias libevent.dnsoption
+---| "timeout" | "attempts" | "max_inflight" | "randomize_case"
+---| "so_rcvbuf" | "so_sndbuf" | "ndots" | "skew" | "deadline"
+
+--- What is asked for, or told of: a word, or the number of any other type.
+---@alias libevent.dnstype
+---| "A" | "NS" | "CNAME" | "SOA" | "PTR" | "MX" | "TXT" | "AAAA" | "SRV"
+---| "CAA" | "AXFR" | "ANY"
+---| integer
+
+--- What a question is answered with, or a number from 0 to 15.
+---@alias libevent.dnserror
+---| "none"         # nothing is wrong
+---| "format"       # the question is not understood
+---| "serverfailed" # the server has failed
+---| "notexist"     # there is no such name
+---| "notimpl"      # no such questions are known here
+---| "refused"      # this is not answered, or not to everybody
+---| integer
+
+--- What an answer says of who gives it, joined by "|".
+---@alias libevent.dnsflags
+---| string
+---| "aa" # he is the authority for the name
+---| "ra" # he asks others for his clients; libevent calls it EVDNS_FLAGS_RD
+
 ---@class libevent.BaseOptions
 --- The back end to use, a name from `libevent.methods`. Default: the best.
 ---@field method? string
@@ -172,6 +234,77 @@ local libevent = {}
 --- Connections that wait to be accepted, from 1. Default: SOMAXCONN.
 ---@field backlog? integer
 
+--- Where an address of a name server is asked for it is "127.0.0.1", "::1", or
+--- with a port that is not 53, "127.0.0.1:5353", "[::1]:5353".
+---@class libevent.DnsOptions
+--- Who is asked: the first one, and when it does not answer, fails or refuses,
+--- the next. No resolv.conf is read then, unless `resolv_conf` names it.
+---@field nameservers? string[]
+--- The file that says who is asked and what `search`, `ndots`, `timeout` and
+--- `attempts` are, but for what is given here. Read again when it has changed
+--- and nobody is being asked. Default: "/etc/resolv.conf"; if that cannot be
+--- read, 127.0.0.1 is asked. false: none.
+---@field resolv_conf? string|false
+--- The file of names that no server is asked for, read again when it has
+--- changed. Default: "/etc/hosts". false: none. "localhost", and what ends in
+--- ".localhost", is this machine in any case.
+---@field hosts? string|false
+--- The domains that a name may be in. Default: those of resolv.conf, or if it
+--- has none the domain of this machine's own name; none if it is not read.
+---@field search? string[]
+--- The address of this machine that servers are asked from. Not for a server
+--- on this machine itself.
+---@field bind_to? string
+--- A name with so many dots is tried as it is before it is tried in the domains
+--- of `search`, 0 to 255. Default: 1.
+---@field ndots? integer
+--- Seconds from 0.001 on that a server has to answer in one try. Default: 5.
+---@field timeout? libevent.seconds
+--- Tries of a question that is not answered, 1 to 255. Default: 3. Each one is
+--- for the next server, which from then on is the first.
+---@field attempts? integer
+--- Questions that are on their way at a time, 1 to 65000; more of them wait.
+--- Default: 64.
+---@field max_inflight? integer
+--- Ask for "wWw.EXample", and believe nobody who answers in other letters: an
+--- answer is harder to forge. Default: true. Some servers cannot do it.
+---@field randomize_case? boolean
+--- The bytes of the sockets' buffers. Default: the system's.
+---@field so_rcvbuf? integer
+---@field so_sndbuf? integer
+--- Seconds that the addresses of one family wait for those of the other.
+--- Default: 3.
+---@field skew? libevent.seconds
+--- Seconds from 0.001 on that a look-up may take, with all its tries and
+--- domains. Default: 30.
+---@field deadline? libevent.seconds
+
+---@class libevent.ResolveOptions
+--- What is looked up.
+---@field family? libevent.families
+--- 0 to 65535: the addresses come with this port, "127.0.0.1:80", "[::1]:80",
+--- as `connect` takes them.
+---@field port? integer
+--- Seconds for all of it. Default: the Dns'.
+---@field deadline? libevent.seconds
+--- false: the name is tried as it is, in no domain, as one that ends in a dot.
+---@field search? boolean
+
+---@class libevent.ReverseOptions
+--- Seconds for all of it. Default: the Dns'.
+---@field deadline? libevent.seconds
+
+---@class libevent.HostnameOptions
+--- Who is asked. Default: the base has a Dns of its own from the first use on,
+--- as `base:dns()` makes it.
+---@field dns? libevent.Dns
+--- What is looked up and tried.
+---@field family? libevent.families
+--- Seconds for all of it, names and attempts. Default: 60.
+---@field timeout? libevent.seconds
+--- Seconds between an attempt and the next one. Default: 0.25.
+---@field delay? libevent.seconds
+
 --- At least one of `read` and `write`; the other direction has no limit.
 ---@class libevent.Limits
 --- Bytes a second, 1 to 2147483647.
@@ -189,8 +322,9 @@ local libevent = {}
 
 --- An event as it was when `foreach_event` was called.
 ---@class libevent.EventInfo
---- Whose it is: an Event, a Bufferevent or a Listener; the Base, for the timer
---- of `loopexit`; nil for what is no object here: an event of the host's.
+--- Whose it is: an Event, a Bufferevent, a Listener, a DnsRequest...; the Base,
+--- for the timer of `loopexit`; nil for what is no object here: an event of the
+--- host's, or one that libevent asks a name server with.
 ---@field object? libevent.object|libevent.Base
 --- The descriptor that is watched, if it is one...
 ---@field fd? integer
@@ -221,8 +355,9 @@ function libevent.methods() end
 function libevent.version() end
 
 --- Sets a function that is told what libevent has to say: warnings, as a rule,
---- and rarely. `severity` is "warn", "msg" or "debug". Without a function it is
---- printed to standard error, as "[warn] ...".
+--- and rarely; and as "msg" that a name server has failed, or is back.
+--- `severity` is "warn", "msg" or "debug". Without a function it is printed to
+--- standard error, as "[warn] ...", but for "msg".
 ---
 --- libevent speaks where no Lua can be called. What it says is kept, and told
 --- by the loops of this state: after each callback, when a loop begins and when
@@ -237,7 +372,8 @@ function libevent.version() end
 --- Each thread has messages of its own, which are printed where no state has
 --- a function; of several states on one thread the first that runs a callback
 --- tells them. libevent has one place for such a function in a process: the
---- first call takes it, even from a host program that had set its own.
+--- first call takes it, or the first Dns on a base that is no host's, even from
+--- a host program that had set its own.
 ---
 --- C: `event_set_log_callback`
 ---@param f? fun(severity: string, message: string)
@@ -352,7 +488,7 @@ function libevent.inet_ntop(packed) end
 --- `{"[::1]:80", "127.0.0.1:80"}`. An address is its own host. Asks the
 --- system's resolver and waits for it, for seconds if a server does not answer:
 --- no callback of this thread runs meanwhile. It is meant for the time before
---- the loop.
+--- the loop; `dns:resolve` waits for nobody.
 ---
 --- C: `evutil_getaddrinfo`, `evutil_gai_strerror`, `evutil_freeaddrinfo`
 ---@param host string
@@ -388,6 +524,7 @@ function libevent.secure_rng_bytes(n) end
 ---@return libevent.Bufferevent a
 ---@return libevent.Bufferevent b
 function libevent.relay(a, b, done) end
+
 --- A part of a file that is added to buffers, with a descriptor of its own. For
 --- `file`, `offset` and `length` see `buffer:add_file`. nil if no descriptor is
 --- left.
@@ -403,7 +540,7 @@ function libevent.file_segment(file, offset, length) end
 
 --- The loop. It runs while an event is pending: a timer, an event that was
 --- added, an open waker, an enabled listener, a bufferevent that reads or has
---- output to send.
+--- output to send, a name that is looked up, an open DNS server.
 ---
 --- In a process made by fork the base shares its back end with the parent. The
 --- first method called on it or on an object of it gives it one of its own, so
@@ -1098,10 +1235,6 @@ function Buffer:length() end
 ---@return libevent.Buffer buffer
 function Buffer:close() end
 
---- A stream with an input buffer that libevent fills and an output buffer that
---- it empties: on a descriptor, mostly a socket; one end of a `pair`; or a
---- `filter` on another one. Writing is enabled from the start, reading after
---- `enable "read"`; both begin when there is a descriptor.
 --- A part of a file, for `buffer:add_file_segment`. `#segment` is its length.
 ---@class libevent.FileSegment
 ---@operator len: integer
@@ -1119,9 +1252,10 @@ function FileSegment:length() end
 ---@return libevent.FileSegment segment
 function FileSegment:close() end
 
---- A descriptor, mostly a socket, with an input buffer that libevent fills and
---- an output buffer that it empties. Writing is enabled from the start, reading
---- after `enable "read"`; both begin when there is a descriptor.
+--- A stream with an input buffer that libevent fills and an output buffer that
+--- it empties: on a descriptor, mostly a socket; one end of a `pair`; or a
+--- `filter` on another one. Writing is enabled from the start, reading after
+--- `enable "read"`; both begin when there is a descriptor.
 ---
 --- It stays alive by itself while it reads, connects or has output to send, and
 --- while its input is at its high mark; otherwise the script must hold it. The
@@ -1228,6 +1362,26 @@ function Bufferevent:getcb() end
 ---@return string? message
 ---@return integer? errno
 function Bufferevent:connect(address) end
+
+--- Looks a host up and connects to the first of its addresses that answers, as
+--- RFC 8305 has it: IPv6 and IPv4 in turns, the next one when an attempt fails,
+--- or after a short delay while those before it go on. If IPv4 is known first,
+--- it waits 50 ms for IPv6.
+---
+--- The `event` callback gets "connected"; or "error", with a message that tells
+--- of each address that was tried, and an errno: EHOSTUNREACH if there is none,
+--- ETIMEDOUT if the time is over, otherwise that of the last attempt. As with
+--- `connect`, output may be written right away, `close` ends all of it, and
+--- after an error it may be called again. The write timeout is that of the
+--- connection, not of connecting.
+--- Raises if it is connecting already, or has a descriptor.
+---
+--- C: `bufferevent_socket_connect_hostname`
+---@param host string a name, or an address without a port
+---@param port integer 1 to 65535
+---@param options? libevent.HostnameOptions
+---@return libevent.Bufferevent bev
+function Bufferevent:connect_hostname(host, port, options) end
 
 --- Changes the descriptor; nil for none. The old one is closed if it was the
 --- bufferevent's; input and output stay.
@@ -1759,5 +1913,359 @@ function Listener:base() end
 --- C: `evconnlistener_free`
 ---@return libevent.Listener listener
 function Listener:close() end
+
+--- Who is asked for names, by DNS: look-ups that wait for nobody. It keeps no
+--- loop running, and no socket open, while nothing is looked up; each time that
+--- it has something to ask again it does so from other ports.
+---
+--- libevent asks by UDP alone, and takes answers of 512 bytes at most: a name
+--- with more addresses than that is "truncated".
+---@class libevent.Dns
+local Dns = {}
+
+--- Makes a Dns. nil if a file that the options name cannot be read.
+---
+--- C: `evdns_base_new`
+---@param options? libevent.DnsOptions
+---@return libevent.Dns|nil dns
+---@return string? message
+---@return integer? errno
+function Base:dns(options) end
+
+--- Looks up the addresses of a host: in the hosts file, and if that does not
+--- know it, by asking. A numeric address is its own, and nobody is asked. A
+--- name without a dot at its end may be in one of the domains of `search`. Of
+--- two families one can fail: then the addresses of the other are the answer.
+--- What is no name at all is told to the callback, too, as "invalid".
+---
+--- The callback is called once, from the loop, never inside this call. The
+--- request is closed by then.
+---
+--- C: `evdns_base_resolve_ipv4`, `evdns_base_resolve_ipv6`, `evdns_getaddrinfo`
+---@overload fun(self, host, cb: libevent.resolvecb): libevent.DnsRequest
+---@param host string
+---@param options? libevent.ResolveOptions may be left out
+---@param cb libevent.resolvecb
+---@return libevent.DnsRequest request
+function Dns:resolve(host, options, cb) end
+
+--- Looks up the name of an address; asks for it in any case. The callback gets
+--- one name, of 63 bytes at most: a longer one is "unknown".
+---
+--- C: `evdns_base_resolve_reverse`, `evdns_base_resolve_reverse_ipv6`
+---@overload fun(self, address, cb: libevent.reversecb): libevent.DnsRequest
+---@param address string without a port: "127.0.0.1", "::1"
+---@param options? libevent.ReverseOptions may be left out
+---@param cb libevent.reversecb
+---@return libevent.DnsRequest request
+function Dns:reverse(address, options, cb) end
+
+--- Adds a name server; one that is there already is not added again.
+---
+--- C: `evdns_base_nameserver_ip_add`, `evdns_base_nameserver_add`
+---@param address string "127.0.0.1", "::1", "127.0.0.1:5353", "[::1]:5353"
+---@return libevent.Dns dns
+function Dns:nameserver_ip_add(address) end
+
+--- The number of name servers.
+---
+--- C: `evdns_base_count_nameservers`
+---@return integer count
+function Dns:count_nameservers() end
+
+--- The address of a name server, with its port; nil if there are not so many.
+---
+--- C: `evdns_base_get_nameserver_addr`
+---@param i integer from 1
+---@return libevent.address|nil address
+function Dns:nameserver_addr(i) end
+
+--- Forgets all name servers, and asks nobody until `resume`: what is looked up
+--- waits, up to its deadline.
+---
+--- C: `evdns_base_clear_nameservers_and_suspend`
+---@return libevent.Dns dns
+function Dns:clear_nameservers_and_suspend() end
+
+--- Asks those that were added meanwhile for all that waits. nil if there are
+--- none (EDESTADDRREQ).
+---
+--- C: `evdns_base_resume`
+---@return libevent.Dns|nil dns
+---@return string? message
+---@return integer? errno
+function Dns:resume() end
+
+--- Sets an option of `base:dns`, for what is asked from now on.
+---
+--- C: `evdns_base_set_option`
+---@param name libevent.dnsoption
+---@param value libevent.seconds|integer|boolean
+---@return libevent.Dns dns
+function Dns:set_option(name, value) end
+
+--- Adds a domain that names may be in, after those that there are.
+---
+--- C: `evdns_base_search_add`
+---@param domain string
+---@return libevent.Dns dns
+function Dns:search_add(domain) end
+
+--- Forgets all domains.
+---
+--- C: `evdns_base_search_clear`
+---@return libevent.Dns dns
+function Dns:search_clear() end
+
+--- Sets the option `ndots`.
+---
+--- C: `evdns_base_search_ndots_set`
+---@param n integer 0 to 255
+---@return libevent.Dns dns
+function Dns:search_ndots_set(n) end
+
+--- Reads a resolv.conf, from now on in place of the one before; what the script
+--- has said itself stays.
+---
+--- C: `evdns_base_resolv_conf_parse`
+---@param path string
+---@return libevent.Dns|nil dns
+---@return string? message
+---@return integer? errno
+function Dns:resolv_conf_parse(path) end
+
+--- Reads a hosts file, from now on in place of the one before.
+---
+--- C: `evdns_base_load_hosts`
+---@param path string
+---@return libevent.Dns|nil dns
+---@return string? message
+---@return integer? errno
+function Dns:load_hosts(path) end
+
+--- Forgets the hosts file.
+---
+--- C: `evdns_base_clear_host_addresses`
+---@return libevent.Dns dns
+function Dns:clear_host_addresses() end
+
+--- The base that the Dns is on.
+---
+--- C: none
+---@return libevent.Base base
+function Dns:base() end
+
+--- Ends the Dns. What is looked up ends with "shutdown".
+---
+--- C: `evdns_base_free`
+---@return libevent.Dns dns
+function Dns:close() end
+
+--- A look-up. It stays alive by itself, and keeps its Dns alive and the loop
+--- running, until its callback is called.
+---@class libevent.DnsRequest
+local DnsRequest = {}
+
+--- Ends the look-up: true, and the callback is told "cancel"; or false if it is
+--- over or closed, which is no mistake.
+---
+--- C: `evdns_cancel_request`, `evdns_getaddrinfo_cancel`
+---@return boolean cancelled
+function DnsRequest:cancel() end
+
+--- Ends the look-up; the callback is not called any more.
+---
+--- C: none
+---@return libevent.DnsRequest request
+function DnsRequest:close() end
+
+--- A socket that answers questions for names, by UDP. It stays alive by itself
+--- and keeps the loop running until it is closed. After 64 questions others
+--- have their turn.
+---@class libevent.DnsServer
+local DnsServer = {}
+
+--- Waits for questions at an address, or on a socket for datagrams that is
+--- bound already. A number is the server's, which closes it, unless this fails;
+--- an object is kept alive and keeps its own.
+---
+--- The callback gets each question, to be answered now or later. An error in it
+--- answers "serverfailed". What is a request, but not one question, is answered
+--- "format", and one of another kind (an UPDATE) "notimpl".
+--- Raises for a unix socket's address.
+---
+--- C: `evdns_add_server_port_with_base`
+---@param address libevent.address|libevent.descriptor
+---@param cb fun(query: libevent.DnsQuery)
+---@return libevent.DnsServer|nil server
+---@return string? message
+---@return integer? errno
+function Base:dns_server(address, cb) end
+
+--- Sets another callback for questions.
+---
+--- C: none
+---@param cb fun(query: libevent.DnsQuery)
+---@return libevent.DnsServer server
+function DnsServer:set_cb(cb) end
+
+--- The descriptor.
+---
+--- C: none
+---@return integer fd
+function DnsServer:fd() end
+
+--- The address it waits at, with the port that port 0 has become.
+---
+--- C: `getsockname`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function DnsServer:sockname() end
+
+--- The base that the server is on.
+---
+--- C: none
+---@return libevent.Base base
+function DnsServer:base() end
+
+--- Ends the server. Questions that are not answered yet are told
+--- "serverfailed".
+---
+--- C: `evdns_close_server_port`
+---@return libevent.DnsServer server
+function DnsServer:close() end
+
+--- A question that a DnsServer is asked, and the answer to it, record by record
+--- until `respond`: then it is closed. The script must hold it if it answers
+--- later. No client waits for nothing: one that is closed or collected without
+--- an answer is answered "serverfailed".
+---
+--- An answer has 1232 bytes at most: a record that has no room in it is nil,
+--- "the answer is too long" and EMSGSIZE, and is not added. A client that does
+--- not say (by EDNS) that it takes more than 512 bytes gets what fits, marked
+--- as truncated. There is no TCP.
+---@class libevent.DnsQuery
+local DnsQuery = {}
+
+--- The name, in the letters of the question: "wWw.EXample". Compare it in lower
+--- case; answer with it as it is, or nil. A dot inside of a part of it, and
+--- what cannot be printed, is written as in zone files: "a\.b", "\000".
+---
+--- C: none
+---@return string name
+function DnsQuery:name() end
+
+--- What is asked for.
+---
+--- C: none
+---@return libevent.dnstype type
+function DnsQuery:type() end
+
+--- The class: 1, the Internet, in all that matters.
+---
+--- C: none
+---@return integer class
+function DnsQuery:class() end
+
+--- Who asks.
+---
+--- C: `evdns_server_request_get_requesting_addr`
+---@return libevent.address address
+function DnsQuery:requesting_addr() end
+
+--- The server that was asked.
+---
+--- C: none
+---@return libevent.DnsServer server
+function DnsQuery:server() end
+
+--- Answers with an IPv4 address, or with several, a record for each.
+---
+--- C: `evdns_server_request_add_a_reply`
+---@param name string|nil the question's if nil
+---@param addresses string|string[]
+---@param ttl integer seconds that it holds for, 0 to 2147483647
+---@return libevent.DnsQuery|nil query
+---@return string? message
+---@return integer? errno
+function DnsQuery:add_a_reply(name, addresses, ttl) end
+
+--- Answers with an IPv6 address, or with several, likewise.
+---
+--- C: `evdns_server_request_add_aaaa_reply`
+---@param name string|nil the question's if nil
+---@param addresses string|string[]
+---@param ttl integer
+---@return libevent.DnsQuery|nil query
+---@return string? message
+---@return integer? errno
+function DnsQuery:add_aaaa_reply(name, addresses, ttl) end
+
+--- Answers with the name of an address.
+---
+--- C: `evdns_server_request_add_ptr_reply`
+---@param name string|nil a name, or the address itself; the question's if nil
+---@param hostname string
+---@param ttl integer
+---@return libevent.DnsQuery|nil query
+---@return string? message
+---@return integer? errno
+function DnsQuery:add_ptr_reply(name, hostname, ttl) end
+
+--- Answers that the name is another one's alias. Add the addresses of that one,
+--- too: clients do not ask again.
+---
+--- C: `evdns_server_request_add_cname_reply`
+---@param name string|nil the question's if nil
+---@param cname string
+---@param ttl integer
+---@return libevent.DnsQuery|nil query
+---@return string? message
+---@return integer? errno
+function DnsQuery:add_cname_reply(name, cname, ttl) end
+
+--- Adds a record of any type, with the bytes that it has on the wire.
+---
+--- C: `evdns_server_request_add_reply`
+---@param section "answer"|"authority"|"additional"
+---@param name string|nil the question's if nil
+---@param type libevent.dnstype
+---@param class integer 1, as a rule
+---@param ttl integer
+---@param data string
+---@param is_name? boolean true: `data` is a name, to be written as one
+---@return libevent.DnsQuery|nil query
+---@return string? message
+---@return integer? errno
+function DnsQuery:add_reply(section, name, type, class, ttl, data, is_name) end
+
+--- Sets the flags of the answer, in place of those before.
+---
+--- C: `evdns_server_request_set_flags`
+---@param flags libevent.dnsflags
+---@return libevent.DnsQuery query
+function DnsQuery:set_flags(flags) end
+
+--- Sends the answer. The query is closed then, also if that fails.
+---
+--- C: `evdns_server_request_respond`
+---@param error? libevent.dnserror "none" if nil
+---@return libevent.DnsQuery|nil query
+---@return string? message
+---@return integer? errno
+function DnsQuery:respond(error) end
+
+--- Does not answer at all: the client may ask again.
+---
+--- C: `evdns_server_request_drop`
+---@return libevent.DnsQuery query
+function DnsQuery:drop() end
+
+--- Answers "serverfailed", if it is not answered yet.
+---
+--- C: none
+---@return libevent.DnsQuery query
+function DnsQuery:close() end
 
 return libevent

@@ -83,6 +83,30 @@ before["libevent.getaddrinfo"] = function(args)
   end
 end
 
+--- No program asks anybody outside: where options do not say who is asked they
+--- are changed into others, which do.
+local function completed(options, name, f)
+  if options ~= nil and type(options) ~= "table" then return options end
+  local t = {}
+  for k, v in next, options or t do t[k] = v end
+  if t[name] == nil then t[name] = f() end
+  return t
+end
+
+before["libevent.Base.dns"] = function(args)
+  args[2] = completed(args[2], "nameservers", function()
+    return values.sensible("string[]", "libevent.DnsOptions.nameservers")
+  end)
+  args.n = math.max(args.n, 2)
+end
+
+before["libevent.Bufferevent.connect_hostname"] = function(args)
+  args[4] = completed(args[4], "dns", function()
+    return pool.object "libevent.Dns" or false
+  end)
+  args.n = math.max(args.n, 4)
+end
+
 --- See values.lua on signals.
 before["libevent.Base.signal"] = function(args)
   if type(args[2]) == "number" or type(args[2]) == "string" then
@@ -109,6 +133,7 @@ end
 
 --- The argument that is the callee's from now on, if it is a number.
 local taken = {["libevent.closesocket"] = 1, ["libevent.Base.listener"] = 2,
+               ["libevent.Base.dns_server"] = 2,
                ["libevent.Base.bufferevent"] = 2,
                ["libevent.Bufferevent.setfd"] = 2}
 
@@ -135,7 +160,8 @@ after["libevent.Bufferevent.setfd"] = function(args)
   pool.lend(args[1], args[2] ~= nil and type(args[2]) ~= "number" or nil)
 end
 
-for _, name in ipairs {"Bufferevent.getfd", "Event.fd", "Listener.fd"} do
+for _, name in ipairs {"Bufferevent.getfd", "Event.fd", "Listener.fd",
+                       "DnsServer.fd"} do
   after["libevent." .. name] = function(_, fd)
     if fd then pool.see(fd) end
   end
@@ -159,7 +185,8 @@ local function invoke(class, method, args)
   local ok, result = results[1], results[2]
   count(name, ok, result, results[3])
   if not ok then check(name, result) end
-  if fd and (not ok or result == nil and method == "listener") then
+  if fd and (not ok or result == nil and (method == "listener"
+                                          or method == "dns_server")) then
     pool.own(fd)
   end
   if ok and after[name] then after[name](args, table.unpack(results, 2)) end
@@ -287,6 +314,42 @@ create["libevent.RateLimitGroup"] = function()
              {read = one {1, 1000, 2^20 // 1}, write = one {1, 2^31 - 1 // 1}})
 end
 
+create["libevent.DnsServer"] = function()
+  return try(base(), "dns_server",
+             values.sensible("string", "libevent.Base.dns_server.address"),
+             callback())
+end
+
+create["libevent.Dns"] = function()
+  return try(base(), "dns", values.sensible "libevent.DnsOptions")
+end
+
+--- With a server of its own, as a rule, which is asked when a loop runs.
+local function lookup()
+  local b = base()
+  local server = try(b, "dns_server", "127.0.0.1:0", callback())
+  local ok, address = pcall(function() return server:sockname() end)
+  local dns = try(b, "dns", {
+    nameservers = {ok and address or nil}, timeout = 0.01,
+    search = random(3) == 1 and {"example"} or nil
+  }) or pool.object "libevent.Dns"
+  return b, dns
+end
+
+create["libevent.DnsRequest"] = function()
+  local _, dns = lookup()
+  local name = values.sensible("string", "libevent.Dns.resolve.host")
+  if random(3) == 1 then return try(dns, "reverse", "192.0.2.1", callback()) end
+  return try(dns, "resolve", name, callback())
+end
+
+create["libevent.DnsQuery"] = function()
+  local b, dns = lookup()
+  try(dns, "resolve", "www.example", {family = "inet"}, callback())
+  for _ = 1, 3 do try(b, "loop", "once") end
+  return pool.object "libevent.DnsQuery"
+end
+
 action(12, function()           -- any functions of one object
   local class = one(pool.classes)
   local object = random(3) > 1 and pool.object(class) or create[class]()
@@ -307,6 +370,14 @@ action(2, function()            -- a connection
   local _, address = pcall(function() return listener:sockname() end)
   local bev = try(b, "bufferevent")
   if type(address) == "string" then try(ready(bev), "connect", address) end
+end)
+
+action(2, function()            -- the same by a name
+  local b, dns = lookup()
+  local bev = try(b, "bufferevent")
+  try(ready(bev), "connect_hostname",
+      values.sensible("string", "libevent.Bufferevent.connect_hostname.host"),
+      one {1, 4000, 4001}, {dns = dns, timeout = one {nil, 0, 0.01, 1}})
 end)
 
 action(2, function()            -- a pair, a filter, one on the other

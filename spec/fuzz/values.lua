@@ -116,12 +116,13 @@ local function owndescriptor()
 end
 
 local addresses                 -- where to listen, and where somebody does
+local net                       -- of this program
 
 --- No program meets another one, or a server of the machine's: each has a
 --- network of its own in 127/8.
 function values.start(seed)
-  local net = ("127.%d.%d.%d"):format(random(1, 254), random(0, 255),
-                                      random(1, 254))
+  net = ("127.%d.%d.%d"):format(random(1, 254), random(0, 255),
+                                random(1, 254))
   local path = os.getenv "TMPDIR" or "/tmp"
   values.path = ("%s/fuzz%d"):format(path, seed)
   addresses = {net .. ":4000", net .. ":4001", net .. ":0", net .. ":1",
@@ -160,8 +161,38 @@ local generators = {
   ["libevent.seconds"] = seconds, ["libevent.signal"] = signal,
   ["libevent.descriptor"] = descriptor, ["libevent.address"] = address,
   ["libevent.filtercb"] = filter, ["libevent.eventcb"] = callback,
-  ["libevent.relaycb"] = callback
+  ["libevent.relaycb"] = callback, ["libevent.resolvecb"] = callback,
+  ["libevent.reversecb"] = callback
 }
+
+--- Whom to ask: a server of the program's own, or where nobody answers, never
+--- anybody outside.
+local function nameserver()
+  local server = random(4) > 1 and pool.object "libevent.DnsServer"
+  local ok, name = pcall(function() return server:sockname() end)
+  return ok and name or one {net .. ":5353", "127.0.0.1:1", "[::1]:1", "no"}
+end
+
+local function nameservers()
+  local list = {}
+  for i = 1, random(0, 3) do list[i] = nameserver() end
+  return list
+end
+
+local names = {"www.example", "www", "a.b.c.d.example", "localhost",
+               "x.localhost", "127.0.0.1", "::1", "fe80::1%1", "example.",
+               ("x"):rep(63) .. ".example", ("x"):rep(64), "a..b", "", ".",
+               "a\0b", ("long."):rep(50) .. "e", "1.0.0.127.in-addr.arpa"}
+local name = function() return one(names) end
+local files = {"/etc/hosts", "/dev/null", "/nowhere", "/", "", false}
+
+local function lists(f)
+  return function()
+    local list = {}
+    for i = 1, random(0, 9) do list[i] = f() end
+    return random(3) == 1 and list or list[1] or f()
+  end
+end
 
 local hosts = {"127.0.0.1", "::1", "fe80::1%1", "1.2.3.4.5\0", ""}
 local small = choice {0, 0, 0, 1, 255}
@@ -207,7 +238,48 @@ local special = {
   ["libevent.Limits.write"] = rate,
   ["libevent.Limits.read_burst"] = rate,
   ["libevent.Limits.write_burst"] = rate,
-  ["libevent.Limits.tick"] = choice {0.001, 0.002, 0.1, 1}
+  ["libevent.Limits.tick"] = choice {0.001, 0.002, 0.1, 1},
+  ["libevent.Base.dns_server.address"] = function()
+    return random(4) == 1 and owndescriptor() or one {net .. ":0", "[::1]:0",
+                                                      net .. ":5353"}
+  end,
+  ["libevent.Bufferevent.connect_hostname.host"] = name,
+  ["libevent.Bufferevent.connect_hostname.port"] = choice {1, 80, 4000, 4001},
+  ["libevent.Dns.resolve.host"] = name,
+  ["libevent.Dns.reverse.address"] = choice {"127.0.0.1", "::1", "1.2.3.4",
+                                             "fe80::1%1", "127.0.0.1:1", ""},
+  ["libevent.Dns.nameserver_ip_add.address"] = nameserver,
+  ["libevent.Dns.search_add.domain"] = name,
+  ["libevent.Dns.search_ndots_set.n"] = small,
+  ["libevent.Dns.set_option.value"] = choice {0.001, 0.01, 1, 2, 100, true,
+                                              false},
+  ["libevent.Dns.resolv_conf_parse.path"] = choice(files),
+  ["libevent.Dns.load_hosts.path"] = choice(files),
+  ["libevent.DnsOptions.nameservers"] = nameservers,
+  ["libevent.DnsOptions.resolv_conf"] = choice {"/dev/null", "/nowhere", false},
+  ["libevent.DnsOptions.hosts"] = choice(files),
+  ["libevent.DnsOptions.search"] = function() return {name(), one(names)} end,
+  ["libevent.DnsOptions.bind_to"] = choice {"127.0.0.1", "::1", "no"},
+  ["libevent.DnsOptions.ndots"] = small,
+  ["libevent.DnsOptions.attempts"] = choice {1, 2, 3, 255},
+  ["libevent.DnsOptions.max_inflight"] = choice {1, 2, 64, 65000},
+  ["libevent.ResolveOptions.port"] = choice {0, 80, 65535, 65536},
+  ["libevent.DnsQuery.add_a_reply.name"] = name,
+  ["libevent.DnsQuery.add_a_reply.addresses"] =
+    lists(choice {"127.0.0.1", "127.0.0.1", "192.0.2.1", "::1"}),
+  ["libevent.DnsQuery.add_a_reply.ttl"] = small,
+  ["libevent.DnsQuery.add_aaaa_reply.name"] = name,
+  ["libevent.DnsQuery.add_aaaa_reply.addresses"] =
+    lists(choice {"::1", "::1", "2001:db8::1", "127.0.0.1"}),
+  ["libevent.DnsQuery.add_aaaa_reply.ttl"] = small,
+  ["libevent.DnsQuery.add_ptr_reply.name"] = name,
+  ["libevent.DnsQuery.add_ptr_reply.hostname"] = name,
+  ["libevent.DnsQuery.add_cname_reply.name"] = name,
+  ["libevent.DnsQuery.add_cname_reply.cname"] = name,
+  ["libevent.DnsQuery.add_reply.name"] = name,
+  ["libevent.DnsQuery.add_reply.data"] = function()
+    return random(2) == 1 and name() or bytes()
+  end
 }
 
 local function options(type)
@@ -235,8 +307,8 @@ local function alternative(type)
 end
 
 --- A value of the type; 'name' is that of a parameter or field.
-function sensible(type, name)
-  local f = special[name] or generators[type]
+function sensible(type, field)
+  local f = special[field] or generators[type]
   local alias = signatures.aliases[type]
   if f then return f() end
   if signatures.fields[type] then return options(type) end
