@@ -176,9 +176,13 @@ describe("examples/file_server.lua", function()
 end)
 
 describe("examples/rate_limited_server.lua", function()
+  -- Of 2 seconds at 200,000 bytes a second: the first tick's bytes are there at
+  -- once, and the next tick, a tenth of a second, may be near.
+  local FASTEST = 400000 / 1.8 + 3000
+
   after_each(process.killall)
 
-  it("serves at its limit, within 10 %", function()
+  it("serves at its limit", function()
     local p = process.start("examples/rate_limited_server.lua "
                             .. "400000 200000 500000 127.0.0.1:0")
     local port = tonumber((p:expect " on 127.0.0.1:(%d+)"))
@@ -186,7 +190,7 @@ describe("examples/rate_limited_server.lua", function()
     local client = dial(port)
     assert.equal(400000, #client:receive "*a")
     local rate = 400000 / (libevent.gettime_monotonic() - start)
-    assert.is_true(rate < 220000, rate)
+    assert.is_true(rate < FASTEST, rate)
     assert.is_true(t.slow > 1 or rate > 180000, rate)
     client:close()
     p:expect "bytes a second\n"
@@ -207,7 +211,7 @@ describe("examples/rate_limited_server.lua", function()
       clients[i]:close()
     end
     local rate = 500000 / (libevent.gettime_monotonic() - start)
-    assert.is_true(rate < 220000, rate)
+    assert.is_true(rate < FASTEST, rate)
     assert.is_true(t.slow > 1 or rate > 180000, rate)
     assert.equal(0, select(2, p:stop "TERM"))
   end)
