@@ -234,6 +234,16 @@ describe("dns:reverse", function()
     assert.matches("^192%.0%.2%.2: ", message)
   end)
 
+  it("takes no name that nobody could ask for, or print", function()
+    for _, labels in ipairs {"\4a..b\0", "\3a b\0", "\2a\n\0", "\0"} do
+      local _ <close>, dns, server = against(function(q)
+        return d.answer(q, {d.record(d.PTR, labels)})
+      end)
+      assert.equal("unknown", d.code(dns, "192.0.2.1", nil, "reverse"))
+      server:close()
+    end
+  end)
+
   it("does not know names of more than 63 bytes", function()
     local name = ("x"):rep(55) .. ".example"
     for more, wanted in pairs {[""] = name, x = false} do

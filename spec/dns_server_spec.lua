@@ -222,9 +222,30 @@ describe("a DNS server", function()
 
     it("hears of a question with more behind it", function()
       hears(2, whole .. "and more",
-        -- EDNS, which libevent does not know
         (whole:gsub("^(" .. ("."):rep(10) .. ")..", "%1\0\1"))
         .. "\0\0\x29\x10\0\0\0\0\0\0\0")
+    end)
+
+    it("finds behind other records how much the client takes", function()
+      local base <close>, server = start(function(q)
+        for i = 1, 40 do assert(q:add_a_reply(nil, "192.0.2." .. i, 60)) end
+        q:respond()
+      end)
+      local header = whole:sub(1, 6) .. string.pack(">I2I2I2", 1, 0, 1)
+      local function size(before, opt)
+        return #select(2, answered(base, server,
+          header .. whole:sub(13) .. before .. opt))
+      end
+      local opt = "\0" .. string.pack(">I2I2I4I2", 41, 4096, 0, 0)
+      local record = string.pack(">I2I2I4s2", 16, 1, 0, "\4text")
+      for _, name in ipairs {"\xc0\x0c", "\3www\0", "\0", "\3www\xc0\x0c"} do
+        local little = opt:gsub("\x10\0", "\2\0", 1)
+        assert.is_true(size(name .. record, opt) > 600)
+        assert.is_true(size(name .. record, little) < 513)
+      end
+      for _, bad in ipairs {"\x40" .. record, "\xc0", "\3ww", ""} do
+        assert.is_true(size(bad, "") < 513)
+      end
     end)
 
     it("stays what it is with any bytes", function()

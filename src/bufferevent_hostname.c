@@ -259,8 +259,6 @@ static lev_Race *raceof (lev_Lookup *l) {
 /* One family has answered: IPv6 is tried at once, IPv4 waits a little. */
 static void onprogress (lev_Lookup *l) {
   lev_Race *r = raceof(l);
-  if (r->started)
-    return;
   if (l->n6 || event_add(&r->next, &resolutiondelay) < 0)
     event_active(&r->next, EV_TIMEOUT, 1);
 }
