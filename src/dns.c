@@ -100,25 +100,30 @@ void levL_adddomain (lua_State *L, lev_Dns *dns, const char *domain) {
   snprintf(search[dns->nsearch++], LEV_NAMESIZE, "%s", domain);
 }
 
-/* The options that are numbers: their names in libevent, or NULL. */
+/* The options that are numbers: their names in libevent, or NULL, and where
+   they are kept here, or 0. */
 typedef struct Option {
   const char *name, *evdns;
+  size_t field;               /* of a lev_Dns: a timeval or an int */
   lua_Number min, max;
   bool time;
   unsigned given;
 } Option;
 
+#define FIELD(name) offsetof(lev_Dns, name)
+
 static const Option options[] = {
-  {"timeout", "timeout", 0.001, INT_MAX, true, LEV_GIVENTIMEOUT},
-  {"attempts", NULL, 1, 255, false, LEV_GIVENATTEMPTS},
-  {"max_inflight", NULL, 1, 65000, false, 0},
-  {"randomize_case", "randomize-case", 0, 1, false, 0},
-  {"so_rcvbuf", "so-rcvbuf", 1, INT_MAX / 2, false, 0},
-  {"so_sndbuf", "so-sndbuf", 1, INT_MAX / 2, false, 0},
-  {"ndots", NULL, 0, 255, false, LEV_GIVENNDOTS},
-  {"skew", NULL, 0, INT_MAX, true, 0},
-  {"deadline", NULL, 0.001, INT_MAX, true, 0},
-  {NULL, NULL, 0, 0, false, 0}
+  {"timeout", "timeout", FIELD(timeout), 0.001, INT_MAX, true,
+   LEV_GIVENTIMEOUT},
+  {"attempts", NULL, FIELD(attempts), 1, 255, false, LEV_GIVENATTEMPTS},
+  {"max_inflight", NULL, FIELD(most), 1, 65000, false, 0},
+  {"randomize_case", "randomize-case", 0, 0, 1, false, 0},
+  {"so_rcvbuf", "so-rcvbuf", 0, 1, INT_MAX / 2, false, 0},
+  {"so_sndbuf", "so-sndbuf", 0, 1, INT_MAX / 2, false, 0},
+  {"ndots", NULL, FIELD(ndots), 0, 255, false, LEV_GIVENNDOTS},
+  {"skew", NULL, FIELD(skew), 0, INT_MAX, true, 0},
+  {"deadline", NULL, FIELD(deadline), 0.001, INT_MAX, true, 0},
+  {NULL, NULL, 0, 0, 0, false, 0}
 };
 
 static const Option *findoption (const char *name) {
@@ -140,20 +145,14 @@ static struct timeval totime (lua_Number n) {
 bool levL_setdnsoption (lev_Dns *dns, const char *name, lua_Number value) {
   const Option *o = findoption(name);
   char text[32];
-  if (strcmp(name, "timeout") == 0)
-    dns->timeout = totime(value);
-  else if (strcmp(name, "attempts") == 0)
-    dns->attempts = (int)value;
-  else if (strcmp(name, "max_inflight") == 0)
-    dns->most = (int)value;
-  else if (strcmp(name, "ndots") == 0)
-    dns->ndots = (int)value;
-  else if (strcmp(name, "skew") == 0)
-    dns->skew = totime(value);
-  else if (strcmp(name, "deadline") == 0)
-    dns->deadline = totime(value);
-  if (o == NULL || o->evdns == NULL || dns->evdns == NULL)
-    return o != NULL;
+  if (o == NULL)
+    return false;
+  if (o->field && o->time)
+    *(struct timeval *)((char *)dns + o->field) = totime(value);
+  else if (o->field)
+    *(int *)((char *)dns + o->field) = (int)value;
+  if (o->evdns == NULL || dns->evdns == NULL)
+    return true;
   snprintf(text, sizeof(text), o->time ? "%.6f" : "%.0f", (double)value);
   return evdns_base_set_option(dns->evdns, o->evdns, text) == 0;
 }

@@ -213,7 +213,6 @@ typedef struct Conf {
   lev_Server servers[MAXSERVERS];
   int nservers;
   int ndots, timeout, attempts;     /* -1: says nothing */
-  bool domains;                     /* it has named some */
 } Conf;
 
 static int number (const char *s, int max) {
@@ -245,7 +244,6 @@ static void parseline (lua_State *L, Conf *c, char *line) {
     word = *key == 's' ? line : nextword(&line);  /* "domain" has one */
     lua_pushstring(L, word ? word : "");
     lua_replace(L, -2);
-    c->domains = true;
   }
   else if (strcmp(key, "options") == 0)
     while ((word = nextword(&line)) != NULL)

@@ -197,27 +197,8 @@ static Server *checkserver (lua_State *L) {
   return levL_checkopen(L, 1, &kind);
 }
 
-/* Where it is asked: an address, or a descriptor that is bound already: a
-   number is ours from now on, an object keeps its own. */
-typedef struct Place {
-  int fd;                     /* -1: an address */
-  struct sockaddr_storage ss;
-  socklen_t len;
-} Place;
-
-static void checkplace (lua_State *L, int arg, Place *p) {
-  memset(p, 0, sizeof(*p));
-  p->fd = -1;
-  if (lua_type(L, arg) != LUA_TSTRING) {
-    p->fd = levL_checkfd(L, arg);
-    return;
-  }
-  p->len = levL_checkaddress(L, arg, &p->ss);
-  luaL_argcheck(L, p->ss.ss_family != AF_UNIX, arg, "DNS needs an IP address");
-}
-
 /* A socket that is bound there; -1 and an errno. */
-static int opensocket (const Place *p) {
+static int opensocket (const lev_Place *p) {
   int fd = p->fd >= 0 ? p->fd : socket(p->ss.ss_family, SOCK_DGRAM, 0);
   if (fd < 0)
     return -1;
@@ -234,42 +215,47 @@ static int opensocket (const Place *p) {
   return fd;
 }
 
+/* Waits for requests there: 0 or an errno. */
+static int begin (lev_Base *base, Server *s, const lev_Place *p) {
+  int err;
+  s->fd = opensocket(p);
+  if (s->fd < 0)
+    return errno;
+  event_assign(&s->ev, base->event_base, s->fd, EV_READ | EV_PERSIST,
+               onreadable, s);
+  errno = 0;
+  if (event_add(&s->ev, NULL) == 0)
+    return 0;
+  err = errno ? errno : ENOMEM;
+  if (p->fd < 0)
+    evutil_closesocket(s->fd);
+  return err;
+}
+
 /* base:dns_server(address or fd, cb) -> dnsserver | nil, message, errno */
 static int lev_base_dns_server (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
-  Place place;
+  lev_Place place;
   Server *s;
-  int fd;
+  int err;
   levL_checkcallback(L, 3);
   lua_settop(L, 3);
-  checkplace(L, 2, &place);
+  levL_checkplace(L, 2, &place);
+  luaL_argcheck(L, place.ss.ss_family != AF_UNIX, 2, "DNS needs an IP address");
   s = levL_newobject(L, 1, &kind, sizeof(*s), NUSERVALUES);       /* 4 */
   lua_pushvalue(L, 3);
   lua_setiuservalue(L, 4, CALLBACK);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, 4, DESCRIPTOR);
   levL_anchor(L, 4, &s->o);
-  fd = opensocket(&place);
-  if (fd >= 0) {
-    event_assign(&s->ev, base->event_base, fd, EV_READ | EV_PERSIST,
-                 onreadable, s);
-    errno = 0;
-    if (event_add(&s->ev, NULL) == 0) {
-      s->fd = fd;
-      s->ownfd = lua_type(L, 2) != LUA_TUSERDATA && !lua_istable(L, 2);
-      levL_adopt(base, &s->o);
-      return 1;
-    }
+  err = begin(base, s, &place);
+  if (err) {
+    levL_settle(L, 4, &s->o);
+    return levL_refuse(L, err, NULL);
   }
-  else
-    place.fd = -2;            /* there is nothing to close */
-  if (place.fd == -1) {
-    int err = errno;
-    evutil_closesocket(fd);
-    errno = err;
-  }
-  levL_settle(L, 4, &s->o);
-  return levL_refuse(L, errno, NULL);
+  s->ownfd = place.fd < 0 || lua_type(L, 2) == LUA_TNUMBER;
+  levL_adopt(base, &s->o);
+  return 1;
 }
 
 /* dnsserver:set_cb(cb) -> dnsserver */

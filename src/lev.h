@@ -161,6 +161,16 @@ socklen_t levL_checkaddress (lua_State *L, int arg,
 void levL_addresstext (const struct sockaddr *sa, char text[LEV_ADDRESSSIZE]);
 void levL_pushaddress (lua_State *L, const struct sockaddr *sa,
                        socklen_t len);
+
+/* Where to wait: an address, or a descriptor that is bound already: a number
+   is ours from then on, an object keeps its own. */
+typedef struct lev_Place {
+  int fd;                     /* -1: an address */
+  struct sockaddr_storage ss;
+  socklen_t len;
+} lev_Place;
+
+void levL_checkplace (lua_State *L, int arg, lev_Place *p);
 typedef int (*lev_Getname) (int fd, struct sockaddr *sa, socklen_t *len);
 int levL_pushname (lua_State *L, int fd, lev_Getname get);
 bool levL_optcallback (lua_State *L, int arg);

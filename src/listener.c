@@ -281,23 +281,12 @@ static Options checkoptions (lua_State *L, int arg) {
   return o;
 }
 
-/* Where to listen: an address, or a descriptor that is bound already: a
-   number is ours from now on, an object keeps its own. */
-typedef struct Place {
-  int fd;                     /* -1: an address */
-  struct sockaddr_storage ss;
-  socklen_t len;
-} Place;
-
-static void checkplace (lua_State *L, int arg, Place *p, Options *o) {
-  memset(p, 0, sizeof(*p));
-  p->fd = -1;
-  if (lua_type(L, arg) == LUA_TSTRING) {
-    p->len = levL_checkaddress(L, arg, &p->ss);
+static void checkplace (lua_State *L, int arg, lev_Place *p, Options *o) {
+  levL_checkplace(L, arg, p);
+  if (p->fd < 0) {
     o->flags |= LEV_OPT_CLOSE_ON_FREE;
     return;
   }
-  p->fd = levL_checkfd(L, arg);
   luaL_argcheck(L, !(o->flags & LEV_OPT_CLOSE_ON_FREE)
                    || lua_type(L, arg) == LUA_TNUMBER, 4,
                 "close_on_free: the object closes its own descriptor");
@@ -305,7 +294,8 @@ static void checkplace (lua_State *L, int arg, Place *p, Options *o) {
 }                                                 /* on a refusal, too */
 
 static struct evconnlistener *newlistener (lev_Base *base, lev_Listener *l,
-                                           const Place *p, const Options *o) {
+                                           const lev_Place *p,
+                                           const Options *o) {
   unsigned flags = o->flags | LEV_OPT_DISABLED;   /* enabling may fail */
   errno = 0;
   if (p->fd >= 0) {
@@ -332,7 +322,7 @@ static void openlistener (lev_Base *base, lev_Listener *l) {
 static int lev_base_listener (lua_State *L) {
   lev_Base *base = levL_checkbase(L, 1);
   Options o;
-  Place place;
+  lev_Place place;
   lev_Listener *l;
   levL_checkcallback(L, 3);
   lua_settop(L, 4);

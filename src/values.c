@@ -414,6 +414,15 @@ static void pushunix (lua_State *L, const struct sockaddr_un *sun,
   }
 }
 
+void levL_checkplace (lua_State *L, int arg, lev_Place *p) {
+  memset(p, 0, sizeof(*p));
+  p->fd = -1;
+  if (lua_type(L, arg) == LUA_TSTRING)
+    p->len = levL_checkaddress(L, arg, &p->ss);
+  else
+    p->fd = levL_checkfd(L, arg);
+}
+
 /* An IP address with its port; no more than is needed of an unknown one. */
 void levL_addresstext (const struct sockaddr *sa, char text[LEV_ADDRESSSIZE]) {
   char host[INET6_ADDRSTRLEN];
