@@ -133,10 +133,7 @@ static void parsehosts (lua_State *L, char *text) {
     word = nextword(&line);
     if (word == NULL || levL_toip(word, &ss) == 0)
       continue;
-    len = ss.ss_family == AF_INET ? 4 : 16;
-    address = ss.ss_family == AF_INET
-              ? (void *)&((struct sockaddr_in *)&ss)->sin_addr
-              : (void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
+    address = levL_ipbytes(&ss, &len);
     while ((word = nextword(&line)) != NULL) {
       lower(word);
       addhost(L, word, address, len);
@@ -162,11 +159,12 @@ int levL_loadhosts (lua_State *L, int idx, const char *path) {
   return 0;
 }
 
-static void addaddress (lev_Lookup *l, const char *packed, size_t len) {
+/* An address that needs no question, if it is of a family that is wanted. */
+void levL_addip (lev_Lookup *l, const void *bytes, size_t len) {
   if (len == 4 && (l->families & LEV_IPV4) && l->n4 < LEV_MAXADDRESSES)
-    memcpy(&l->v4[l->n4++], packed, len);
+    memcpy(&l->v4[l->n4++], bytes, len);
   else if (len == 16 && (l->families & LEV_IPV6) && l->n6 < LEV_MAXADDRESSES)
-    memcpy(&l->v6[l->n6++], packed, len);
+    memcpy(&l->v6[l->n6++], bytes, len);
 }
 
 static bool islocalhost (const char *name) {
@@ -189,7 +187,7 @@ bool levL_findhosts (lua_State *L, int idx, lev_Lookup *l) {
     found = lua_rawget(L, -2) == LUA_TTABLE;
     for (lua_Integer i = 1; found && i <= (lua_Integer)lua_rawlen(L, -1); i++) {
       lua_rawgeti(L, -1, i);
-      addaddress(l, lua_tostring(L, -1), lua_rawlen(L, -1));
+      levL_addip(l, lua_tostring(L, -1), lua_rawlen(L, -1));
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -197,8 +195,8 @@ bool levL_findhosts (lua_State *L, int idx, lev_Lookup *l) {
   lua_pop(L, 1);
   if (!found && islocalhost(name)) {
     static const char four[] = {127, 0, 0, 1};
-    addaddress(l, four, 4);
-    addaddress(l, (const char *)&in6addr_loopback, 16);
+    levL_addip(l, four, 4);
+    levL_addip(l, &in6addr_loopback, 16);
     found = true;
   }
   return found;

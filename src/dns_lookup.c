@@ -242,12 +242,11 @@ static bool isknown (lua_State *L, int dns, lev_Lookup *l, const char *host,
                      size_t len) {
   struct sockaddr_storage ss;
   if (strlen(host) == len && levL_toip(host, &ss)) {
-    if (ss.ss_family == AF_INET && (l->families & LEV_IPV4))
-      l->v4[l->n4++] = ((struct sockaddr_in *)&ss)->sin_addr;
-    if (ss.ss_family == AF_INET6 && (l->families & LEV_IPV6)) {
-      l->v6[l->n6++] = ((struct sockaddr_in6 *)&ss)->sin6_addr;
+    size_t size;
+    const void *bytes = levL_ipbytes(&ss, &size);
+    levL_addip(l, bytes, size);
+    if (ss.ss_family == AF_INET6)
       l->scope = ((struct sockaddr_in6 *)&ss)->sin6_scope_id;
-    }
   }
   else if (!levL_toname(host, len, l->name)) {
     snprintf(l->name, LEV_NAMESIZE, "%s", host);

@@ -475,15 +475,15 @@ static bool toreverse (const char *s, char name[LEV_NAMESIZE]) {
   struct sockaddr_storage ss;
   const unsigned char *b;
   char *p = name;
+  size_t len;
   if (levL_toip(s, &ss) == 0)
     return false;
-  if (ss.ss_family == AF_INET) {
-    b = (const unsigned char *)&((struct sockaddr_in *)&ss)->sin_addr;
+  b = levL_ipbytes(&ss, &len);
+  if (len == 4) {
     snprintf(name, LEV_NAMESIZE, "%d.%d.%d.%d.in-addr.arpa", b[3], b[2], b[1],
              b[0]);
     return true;
   }
-  b = (const unsigned char *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
   for (int i = 15; i >= 0; i--)
     p += sprintf(p, "%x.%x.", b[i] & 15, b[i] >> 4);
   sprintf(p, "ip6.arpa");

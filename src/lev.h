@@ -155,6 +155,7 @@ int levL_checkfd (lua_State *L, int arg);
 int levL_checksignal (lua_State *L, int arg);
 bool levL_toscope (const char *s, uint32_t *scope);
 socklen_t levL_toip (const char *s, struct sockaddr_storage *ss);
+const void *levL_ipbytes (const struct sockaddr_storage *ss, size_t *len);
 socklen_t levL_toinet (const char *s, struct sockaddr_storage *ss);
 socklen_t levL_checkaddress (lua_State *L, int arg,
                              struct sockaddr_storage *ss);

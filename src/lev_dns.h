@@ -185,6 +185,7 @@ bool levL_resumedns (lev_Dns *dns);
 int levL_loadhosts (lua_State *L, int dns, const char *path);
 int levL_loadconf (lua_State *L, int dns, const char *path);
 void levL_refreshdns (lua_State *L, int dns);
+void levL_addip (lev_Lookup *l, const void *bytes, size_t len);
 bool levL_findhosts (lua_State *L, int dns, lev_Lookup *l);
 
 /* ====} */

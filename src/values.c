@@ -358,6 +358,14 @@ socklen_t levL_toip (const char *s, struct sockaddr_storage *ss) {
   return strchr(s, ':') ? toin6(s, ss) : toin(s, ss);
 }
 
+/* The bytes of an IP address, without its port: 4 or 16. */
+const void *levL_ipbytes (const struct sockaddr_storage *ss, size_t *len) {
+  bool six = ss->ss_family == AF_INET6;
+  *len = six ? 16 : 4;
+  return six ? (const void *)&((const struct sockaddr_in6 *)ss)->sin6_addr
+             : (const void *)&((const struct sockaddr_in *)ss)->sin_addr;
+}
+
 /* "127.0.0.1:80" or "[::1]:80". evutil_parse_sockaddr_port does not know port
    0, and takes "80x", "127.0.0.1 " and numbers modulo 2^32. */
 socklen_t levL_toinet (const char *s, struct sockaddr_storage *ss) {
