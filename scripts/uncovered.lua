@@ -55,6 +55,7 @@ local reasons = {
   ["dns.c: isactive"] = never,
   ["dns.c: checkalive"] = race,
   ["dns.c: levL_adddomain"] = never,
+  ["dns.c: levL_setdnsoption"] = never,
   ["dns.c: setoption"] = lack,
   ["dns.c: setoptions"] = {"an address that libevent reads in another way"},
   ["dns.c: lev_base_dns"] = {"a machine without a resolv.conf"},
