@@ -31,7 +31,14 @@ build = {
   modules = {
     ["libevent"] = "lua/libevent/init.lua",
     ["libevent._meta"] = "lua/libevent/_meta.lua",
+    ["libevent.expect"] = "lua/libevent/expect.lua",
+    ["libevent.form"] = "lua/libevent/form.lua",
+    ["libevent.html"] = "lua/libevent/html.lua",
+    ["libevent.http"] = "lua/libevent/http.lua",
+    ["libevent.httpdate"] = "lua/libevent/httpdate.lua",
+    ["libevent.multipart"] = "lua/libevent/multipart.lua",
     ["libevent.relay"] = "lua/libevent/relay.lua",
+    ["libevent.uri"] = "lua/libevent/uri.lua",
     ["libevent.core"] = {
       sources = {
         "src/base.c",
