@@ -126,6 +126,14 @@ describe("The package", function()
     end
   end)
 
+  it("names every function of libevent.http there", function()
+    local row = read "README.md":match "\n| `libevent.http` |([^\n]+)"
+    for name in pairs(require "libevent.http") do
+      assert.truthy(row:find("%f[%w_]" .. name .. "%f[^%w_]"),
+                    "http." .. name .. " is not in the README")
+    end
+  end)
+
   it("has no private prototype that nobody defines", function()
     local sources = table.concat(lines "cat src/*.c", "\n")
     for name in read "src/lev.h":gmatch "(levL_%w+) %(" do
