@@ -80,8 +80,9 @@ TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
 HOSTS = scripted_server threads states one_executable
 RACES = $(if $(filter build,$(BUILD)),threads_races)
 # What the specs and the benchmarks run beside Lua.
-TOOLS = $(BUILD)/load $(BUILD)/host $(BUILD)/threads $(BUILD)/pipes \
-  $(BUILD)/embedding $(addprefix $(BUILD)/examples/,$(HOSTS) $(RACES)) \
+TOOLS = $(BUILD)/load $(BUILD)/http_load $(BUILD)/host $(BUILD)/threads \
+  $(BUILD)/pipes $(BUILD)/embedding \
+  $(addprefix $(BUILD)/examples/,$(HOSTS) $(RACES)) \
   $(BUILD)/torture $(BUILD)/parsers $(BUILD)/faults.so $(BUILD)/standin/posix.so
 SPECS = spec
 # One test runner, or JOBS of them side by side, a file each.
@@ -199,10 +200,12 @@ soak:
 # bench/RESULTS.md; with ONLY=pattern only some cases, and onto the screen.
 ROUNDS = 7
 ONLY =
-BENCHES = $(addprefix $(BUILD)/bench/,epoll events bufferevent timers dispatch)
+BENCHES = $(addprefix $(BUILD)/bench/,epoll events bufferevent evhttp timers \
+  dispatch)
 bench:
 	@scripts/dependencies bench
-	@$(MAKE) --no-print-directory -s all $(BUILD)/load $(BENCHES)
+	@$(MAKE) --no-print-directory -s all $(BUILD)/load $(BUILD)/http_load \
+	  $(BENCHES)
 	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/bench.lua $(ROUNDS) "$(ONLY)"
 
 # Random programs on the whole API, under the sanitizers, for SECONDS, or with
@@ -229,8 +232,9 @@ build-fuzz/parsers: spec/fuzz/parsers.c $(wildcard src/*.[ch])
 	  -fno-sanitize-recover=all -DLIBFUZZER -Isrc $(LUA_CFLAGS) \
 	  $(EVENT_CFLAGS) -o $@ $(filter %.c,$^) $(HOST_LIBS)
 
-$(BUILD)/load: bench/load.c | $(BUILD)
-	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $<
+$(BUILD)/load $(BUILD)/http_load: $(BUILD)/%: bench/%.c bench/client.c \
+  bench/client.h | $(BUILD)
+	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $(filter %.c,$^)
 
 $(BUILD)/bench/%: bench/servers/%.c
 	@mkdir -p $(@D)

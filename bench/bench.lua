@@ -50,36 +50,72 @@ local function turns(key, title, list, once, most)
   return sorted(result)
 end
 
---- The servers that start here, and why the others do not.
-local function servers()
-  local here, missing = {}, {}
-  for _, server in ipairs(cases.servers) do
+local results = {
+  programs = {}, rounds = ROUNDS, missing = {},
+  busy = process.slurp "/proc/loadavg":match "%S+",     -- by others, so far
+}
+
+local known = {}                        -- lists of servers that have been tried
+
+--- The servers of a list that start here; why the others do not is a result.
+local function here(list)
+  if known[list] then return known[list] end
+  local found = {}
+  for _, server in ipairs(list) do
     local ok, why = measure.available(server[2])
     if ok then
-      here[#here + 1] = server
+      found[#found + 1] = server
     else
-      missing[#missing + 1] = {name = server[1], why = why}
+      table.insert(results.missing, {name = server[1], why = why})
       say("%s is left out: %s", server[1], why)
     end
   end
-  return here, missing
+  known[list] = found
+  return found
 end
 
-local results = {
-  loads = {}, programs = {}, rounds = ROUNDS,
-  busy = process.slurp "/proc/loadavg":match "%S+",     -- by others, so far
-}
-local here
-here, results.missing = servers()
-
-for _, case in ipairs(cases.loads) do
-  local key, title, load, warmup = table.unpack(case)
-  if wanted(key) then
-    table.insert(results.loads, turns(key, title, here, function(command)
-      return measure.load(command, load, warmup)
-    end))
+--- All servers but one.
+local function without(name, list)
+  local rest = {}
+  for _, server in ipairs(list) do
+    if server[1] ~= name then rest[#rest + 1] = server end
   end
+  return rest
 end
+
+--- Loads by a client, load or http_load, for each of the servers.
+local function loads(list, servers, program)
+  local found = {}
+  for _, case in ipairs(list) do
+    local key, title, load, warmup = table.unpack(case)
+    if wanted(key) then
+      local some = without(case.without, here(servers))
+      found[#found + 1] = turns(key, title, some, function(command)
+        return measure.load(command, program, load, warmup)
+      end)
+    end
+  end
+  return found
+end
+
+local function write(path, content)
+  local file <close> = assert(io.open(path, "w"))
+  assert(file:write(content))
+end
+
+--- So many lines of 16 bytes, no two of them alike.
+local function numbered(n)
+  local lines = {}
+  for i = 1, n do lines[i] = ("%015d\n"):format(i) end
+  return table.concat(lines)
+end
+
+assert(os.execute("mkdir -p " .. cases.www))
+write(cases.www .. "/hello", "hello")
+write(cases.www .. "/mebibyte", numbered(65536))
+
+results.loads = loads(cases.loads, cases.servers, "load")
+results.http = loads(cases.httploads, cases.httpservers, "http_load")
 
 for _, case in ipairs(cases.programs) do
   local key, title, unit, n, numbers, list = table.unpack(case)
@@ -93,13 +129,16 @@ for _, case in ipairs(cases.programs) do
 end
 
 if wanted "idle" then
-  results.idle = turns("idle", "Memory of an idle connection", here,
+  results.idle = turns("idle", "Memory of an idle connection",
+    here(cases.servers),
     function(command) return measure.idle(command, cases.connections) end, 5)
 end
 
-local function write(path, content)
-  local file <close> = assert(io.open(path, "w"))
-  assert(file:write(content))
+if wanted "httpidle" then
+  results.httpidle = turns("httpidle", "Memory of an idle HTTP connection",
+    here(cases.httpservers), function(command)
+      return measure.keep(command, cases.www .. "/hello", cases.connections)
+    end, 5)
 end
 
 local text = report(results)

@@ -15,6 +15,10 @@ cases.bufferevent = "libevent bufferevents, C"
 cases.luv = "luv, try_write"
 cases.strings = "lua-libevent, strings"
 cases.buffers = "lua-libevent, moved buffers"
+cases.nginx = "nginx"
+cases.nginxlua = "nginx with Lua"
+cases.evhttp = "libevent evhttp, C"
+cases.http = "lua-libevent"
 
 --- Servers: a name, and a command that takes the port.
 cases.servers = {
@@ -47,6 +51,37 @@ cases.loads = {
 }
 
 cases.connections = 10000       -- idle ones
+
+--- What the HTTP servers have to give: a directory with 'hello', five bytes,
+--- and 'mebibyte'. They find the second one there.
+cases.www = BUILD .. "/bench/www"
+
+local function serves(command) return command .. cases.www .. " " end
+
+--- HTTP servers, as above.
+cases.httpservers = {
+  {cases.nginx, serves "bench/servers/nginx return "},
+  {cases.nginxlua, serves "bench/servers/nginx lua "},
+  {cases.evhttp, serves(c "evhttp")},
+  {cases.http, serves(lua "servers/libevent_http.lua")},
+  {"Node.js", serves "node bench/servers/http.js "},
+  {"lua-http", serves(lua "servers/lua-http.lua")},
+}
+
+local function get(name, rest)
+  return ("get %%s %s/%s %s"):format(cases.www, name, rest)
+end
+
+--- Their loads, for http_load.c. nginx serves files without a line of Lua.
+cases.httploads = {
+  {"http32", "HTTP, 5 bytes, 32 connections",
+   get("hello", "32 1000 1"), get("hello", "32 200 1")},
+  {"http16", "HTTP, 5 bytes, 32 connections, 16 requests in a packet",
+   get("hello", "32 1000 16"), get("hello", "32 200 16")},
+  {"http1m", "HTTP, a file of 1 MiB, 8 connections",
+   get("mebibyte", "8 1000 1"), get("mebibyte", "8 200 1"),
+   without = cases.nginxlua},
+}
 
 --- Programs that run alone: a name for ONLY, a title, what is counted and how
 --- many there are; and programs, by name and command: the first is what the

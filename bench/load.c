@@ -12,37 +12,26 @@
 ** mode does comes in phases; each ends when nothing is pending any more.
 ** Exit status 0 means that all went as it should; else a line says what not.
 */
-#define _GNU_SOURCE           /* IP_BIND_ADDRESS_NO_PORT */
+#define _POSIX_C_SOURCE 200809L         /* getopt, MSG_NOSIGNAL */
 
-#include <arpa/inet.h>
+#include "client.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Streams are pieces of one random sequence. Its period is a prime: a piece
    lost or doubled shifts the rest, whatever its round size. */
 #define PERIOD 65521
 
-#define SOURCES 250           /* 127.0.0.1 to .250, each with its own ports */
-#define TICK 10               /* milliseconds between looks at the clock */
 #define SLOWTIME 2.0          /* seconds that 'slow' reads slowly */
-#define MAXEVENTS 512
-
-typedef unsigned long long Count;
 
 typedef struct Conn {
   int fd;                     /* -1: closed */
@@ -56,12 +45,6 @@ typedef struct Conn {
 } Conn;
 
 static char pattern[2 * PERIOD];    /* twice: no piece ever wraps around */
-static const char *name;      /* of the server's address */
-static struct sockaddr_storage address;
-static socklen_t addresslen;
-static int epfd;
-static double limit = 600;    /* -t, in seconds */
-static double deadline;
 static Conn *conns;
 static size_t nconns;
 static size_t pending;        /* connections that this phase waits for */
@@ -75,26 +58,6 @@ static double rate;           /* bytes per second that 'slow' begins with */
    way: some of it), and when the server has closed a connection that was
    left. */
 static void (*onanswered) (Conn *c), (*onended) (Conn *c);
-
-static double now (void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void fail (const char *format, ...) {
-  va_list args;
-  fprintf(stderr, "load: %s: ", name);
-  va_start(args, format);
-  vfprintf(stderr, format, args);
-  va_end(args);
-  fputc('\n', stderr);
-  exit(EXIT_FAILURE);
-}
-
-static void failsystem (const char *what) {
-  fail("%s: %s", what, strerror(errno));
-}
 
 /* The first connection that waits tells most about a stall. */
 static void faillate (void) {
@@ -131,52 +94,16 @@ static void watch (Conn *c) {
   c->waits = e.events;
 }
 
-/* One source address has no more than 28,000 ports, and each of them rests
-   for a minute after use: the connections take turns with 250 addresses. */
-static void choosesource (int fd, Count number) {
-  struct sockaddr_in source = {0};
-  int on = 1;
-  source.sin_family = AF_INET;
-  source.sin_addr.s_addr = htonl(INADDR_LOOPBACK
-                                 + (uint32_t)(number % SOURCES));
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-  if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
-    failsystem("bind");
-}
-
-/* Connecting blocks. On loopback that costs nothing while the server's queue
-   has room; each time it overflows, the kernel tries again a second later. */
 static void openconn (Conn *c) {
-  double left = deadline - now();
-  struct timeval tv = {left > 1 ? (time_t)left : 1, 0};
-  struct epoll_event e = {0};
   memset(c, 0, sizeof(*c));
   c->number = nopened++;
   c->begun = now();
-  c->fd = socket(address.ss_family, SOCK_STREAM, 0);
-  if (c->fd < 0)
-    failsystem("socket");
-  if (address.ss_family == AF_INET)
-    choosesource(c->fd, c->number);
-  setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
-  if (connect(c->fd, (struct sockaddr *)&address, addresslen) < 0) {
-    if (errno == EINPROGRESS || errno == EAGAIN)
-      errno = ETIMEDOUT;
-    failsystem("connect");
-  }
-  e.data.ptr = c;
-  e.events = c->waits = EPOLLIN;
-  if (fcntl(c->fd, F_SETFL, O_NONBLOCK) < 0
-      || epoll_ctl(epfd, EPOLL_CTL_ADD, c->fd, &e) < 0)
-    failsystem("epoll_ctl");
+  c->waits = EPOLLIN;
+  c->fd = openfd(c->number, c);
 }
 
-/* Without a goodbye: the server gets a reset instead of an end. */
 static void closeconn (Conn *c) {
-  struct linger none = {1, 0};
-  setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-  close(c->fd);
+  resetfd(c->fd);
   c->fd = -1;
 }
 
@@ -280,9 +207,7 @@ static void ended (Conn *c) {
 }
 
 static void openall (Count n) {
-  conns = calloc((size_t)n, sizeof(*conns));
-  if (conns == NULL)
-    fail("no memory for %llu connections", n);
+  conns = allocate(n, sizeof(*conns));
   for (nconns = 0; nconns < n; nconns++)
     openconn(&conns[nconns]);
 }
@@ -300,17 +225,6 @@ static void forall (void (*f) (Conn *c)) {
 
 static Count total;           /* echo: bytes a connection; cycle: cycles */
 static double *starts;        /* 'depth' for each connection, in turns */
-static float *trips;          /* round-trip times, in microseconds */
-static size_t ntrips;
-
-static int compare (const void *a, const void *b) {
-  float x = *(const float *)a, y = *(const float *)b;
-  return (x > y) - (x < y);
-}
-
-static double percentile (double part) {
-  return trips[(size_t)(part * (double)ntrips)];
-}
 
 static double *startof (const Conn *c, Count message) {
   return &starts[c->number * depth + message % depth];
@@ -336,7 +250,7 @@ static void fill (Conn *c) {
 static void pong (Conn *c) {
   double end = now();
   for (; c->back < c->got / size; c->back++) {
-    trips[ntrips++] = (float)((end - *startof(c, c->back)) * 1e6);
+    addtrip(end - *startof(c, c->back));
     add(c, end);
   }
   if (c->got == total)
@@ -345,20 +259,12 @@ static void pong (Conn *c) {
     transmit(c);
 }
 
-static void *allocate (Count n, size_t each) {
-  void *p = calloc((size_t)n, each);
-  if (p == NULL)
-    fail("no memory for %llu times", n);
-  return p;
-}
-
 static void tell (double seconds) {
-  qsort(trips, ntrips, sizeof(*trips), compare);
+  size_t n = counttrips();
   printf("%s: %zu connections, %zu messages of %llu bytes, %.3f s, "
-         "%.0f messages/s, p50 %.0f us, p99 %.0f us, p99.9 %.0f us\n",
-         depth > 1 ? "pipeline" : "echo", nconns, ntrips, size, seconds,
-         (double)ntrips / seconds, percentile(0.5), percentile(0.99),
-         percentile(0.999));
+         "%.0f messages/s, ", depth > 1 ? "pipeline" : "echo", nconns, n, size,
+         seconds, (double)n / seconds);
+  telltrips();
 }
 
 /* All connections are open before the first message. */
@@ -367,7 +273,6 @@ static void pipeline (const Count *args) {
   size = args[2];
   depth = args[3];
   total = args[1] * size;
-  trips = allocate(args[0] * args[1], sizeof(*trips));
   starts = allocate(args[0] * depth, sizeof(*starts));
   openall(args[0]);
   onanswered = pong;
@@ -458,7 +363,7 @@ static const struct {
 
 #define NMODES (sizeof(modes) / sizeof(modes[0]))
 
-static void usage (void) {
+void usage (void) {
   fputs("usage: load [-t SECONDS] echo ADDRESS CONNECTIONS MESSAGES SIZE\n"
         "                       | pipeline ADDRESS CONNECTIONS MESSAGES SIZE "
         "DEPTH\n"
@@ -468,57 +373,12 @@ static void usage (void) {
   exit(EXIT_FAILURE);
 }
 
-static Count number (const char *text) {
-  char *end;
-  Count n;
-  errno = 0;
-  n = strtoull(text, &end, 10);
-  if (*text < '0' || *text > '9' || *end || errno || n == 0)
-    usage();
-  return n;
-}
-
-static void parseunix (const char *path) {
-  struct sockaddr_un *sun = (struct sockaddr_un *)&address;
-  if (*path == '\0' || strlen(path) >= sizeof(sun->sun_path))
-    fail("no path for a unix socket");
-  sun->sun_family = AF_UNIX;
-  strcpy(sun->sun_path, path);
-  addresslen = sizeof(*sun);
-}
-
-static void parsetcp (const char *text) {
-  struct sockaddr_in *sin = (struct sockaddr_in *)&address;
-  const char *colon = strchr(text, ':');
-  char host[INET_ADDRSTRLEN] = "";
-  Count port = colon ? number(colon + 1) : 0;
-  if (colon && (size_t)(colon - text) < sizeof(host))
-    memcpy(host, text, (size_t)(colon - text));
-  if (port == 0 || port > 65535 || inet_pton(AF_INET, host, &sin->sin_addr) != 1
-      || ntohl(sin->sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
-    fail("127.0.0.1:port or unix:/path expected");
-  sin->sin_family = AF_INET;
-  sin->sin_port = htons((uint16_t)port);
-  addresslen = sizeof(*sin);
-}
-
-static void setup (void) {
+static void setpattern (void) {
   uint32_t x = 2463534242u;               /* Marsaglia's xorshift */
-  struct rlimit files;
   for (size_t i = 0; i < PERIOD; i++) {
     x ^= x << 13; x ^= x >> 17; x ^= x << 5;
     pattern[i] = pattern[i + PERIOD] = (char)(x >> 24);
   }
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-  }
-  epfd = epoll_create1(0);
-  if (epfd < 0)
-    failsystem("epoll_create1");
-  onanswered = done;
-  onended = ended;
-  deadline = now() + limit;
 }
 
 int main (int argc, char *argv[]) {
@@ -537,12 +397,10 @@ int main (int argc, char *argv[]) {
     usage();
   for (int i = 0; i < modes[mode].nargs; i++)
     args[i] = number(argv[2 + i]);
-  name = argv[1];
-  if (strncmp(name, "unix:", 5) == 0)
-    parseunix(name + 5);
-  else
-    parsetcp(name);
-  setup();
+  setup("load", argv[1]);
+  setpattern();
+  onanswered = done;
+  onended = ended;
   modes[mode].run(args);
   return EXIT_SUCCESS;
 }

@@ -3,9 +3,14 @@
 
 local process = require "bench.process"
 
-local LOAD = (os.getenv "BUILD" or "build") .. "/load -t 60 "
+local BUILD = os.getenv "BUILD" or "build"
 
 local measure = {}
+
+--- The command of a client: load or http_load.
+local function client(program, load, ...)
+  return ("%s/%s -t 60 "):format(BUILD, program) .. load:format(...)
+end
 
 local port = 20000 + os.time() % 8000
 
@@ -36,8 +41,9 @@ function measure.available(command)
   return p ~= nil, why
 end
 
---- What load.c has printed, as figures: how many messages or cycles, how many
---- a second, and round trips in microseconds.
+--- What a client has printed, as figures: how many messages, cycles or
+--- requests, how many a second, and round trips in microseconds; of HTTP also
+--- the megabytes a second, and the bytes of an answer before its body.
 local function figures(text)
   local n, seconds = text:match "(%d+) %a+ of %d+ bytes.-, ([%d.]+) s,"
   return {
@@ -45,17 +51,19 @@ local function figures(text)
     p50 = tonumber(text:match "p50 (%d+)"),
     p99 = tonumber(text:match "p99 (%d+)"),
     p999 = tonumber(text:match "p99%.9 (%d+)"),
+    mb = tonumber(text:match "([%d.]+) MB/s"),
+    head = tonumber(text:match "heads of (%d+)"),
   }
 end
 
 --- A server under load: figures(), and 'cpu', the server's microseconds for
 --- each message; or nil and what went wrong.
-function measure.load(command, load, warmup)
+function measure.load(command, program, load, warmup)
   local p <close>, address = start(command)
   if not p then return nil, address end
-  process.run(LOAD .. warmup:format(address), "load")
+  process.run(client(program, warmup, address), "load")
   local before = process.cpu(p)
-  local text, why = process.run(LOAD .. load:format(address), "load")
+  local text, why = process.run(client(program, load, address), "load")
   local used = process.cpu(p) - before
   if not text then return nil, brief(why) end
   local round = figures(text)
@@ -81,9 +89,23 @@ function measure.idle(command, connections)
   if not p then return nil, address end
   process.sleep(0.1)
   local before = process.rss(p)
-  local _ <close> = process.start(("%sidle %s %d 60"):format(LOAD, address,
+  local _ <close> = process.start(client("load", "idle %s %d 60", address,
     connections), "load")
   if not held(p, connections) then return nil, "does not take so many" end
+  process.sleep(0.2)
+  return {bytes = (process.rss(p) - before) / connections}
+end
+
+--- The same of an HTTP server, which has answered once on each connection.
+function measure.keep(command, file, connections)
+  local p <close>, address = start(command)
+  if not p then return nil, address end
+  process.sleep(0.1)
+  local before = process.rss(p)
+  local load <close> = process.start(client("http_load", "keep %s %s %d 60000",
+    address, file, connections), "load")
+  local line = load.pipe:read "l" or ""
+  if not line:find "^keep:" then return nil, brief(line) end
   process.sleep(0.2)
   return {bytes = (process.rss(p) - before) / connections}
 end

@@ -50,6 +50,21 @@ local function ratio(result, name, other, key, best)
 end
 
 local references = {cases.epoll, cases.bufferevent, cases.luv}
+local httpreferences = {cases.nginx, cases.nginxlua, cases.evhttp}
+
+--- The heads of columns of comparisons.
+local short = {
+  [cases.epoll] = "epoll", [cases.bufferevent] = "bufferevents",
+  [cases.luv] = "luv try_write", [cases.evhttp] = "evhttp",
+}
+
+--- A header: some cells, and one for each reference.
+local function headers(cells, refs)
+  for _, name in ipairs(refs) do
+    cells[#cells + 1] = "÷ " .. (short[name] or name)
+  end
+  return cells
+end
 
 --- A row: a name, best, median and spread of a figure, and what it is compared
 --- with each reference.
@@ -100,7 +115,8 @@ end
 --- Of the rivals, by the system's packages where it knows them.
 local function versions()
   local packages = process.output("dpkg-query -W -f '${Package} ${Version}\n' "
-    .. "lua-luv lua-cqueues lua-event lua-copas lua-socket 2>/dev/null")
+    .. "lua-luv lua-cqueues lua-event lua-copas lua-socket nginx "
+    .. "libnginx-mod-http-lua lua-http 2>/dev/null")
   local list = {}
   for line in packages:gmatch "[^\n]+" do list[#list + 1] = line end
   return #list > 0 and table.concat(list, ", ") or "not known here"
@@ -138,6 +154,36 @@ local summary = {
    {cases.bufferevent}},
 }
 
+--- The same of HTTP: a figure, what it is compared with, and the goal.
+local httpsummary = {
+  {"http32", "5 B, 32 connections: CPU", "cpu", math.min, cases.nginx,
+   "≤ 1.00"},
+  {"http32", "5 B, 32 connections: CPU", "cpu", math.min, cases.nginxlua,
+   "< 1.00"},
+  {"http32", "5 B, 32 connections: CPU", "cpu", math.min, cases.evhttp, ""},
+  {"http16", "5 B, 16 in a packet: requests/s", "rate", math.max, cases.nginx,
+   "≥ 5.00"},
+  {"http1m", "file of 1 MiB: throughput", "rate", math.max, cases.nginx,
+   "≥ 0.90"},
+  {"httpidle", "memory of an idle connection", "bytes", math.min, cases.nginx,
+   ""},
+  {"httpidle", "memory of an idle connection", "bytes", math.min, cases.evhttp,
+   ""},
+}
+
+local function puthttpsummary(bykey)
+  local list = {}
+  for _, line in ipairs(httpsummary) do
+    local key, title, figure, best, reference, goal = table.unpack(line)
+    if bykey[key] then
+      list[#list + 1] = {title, reference,
+        ratio(bykey[key], cases.http, reference, figure, best), goal}
+    end
+  end
+  if #list == 0 then return end
+  puttable({"HTTP", "compared with", "this library", "goal"}, list, 2)
+end
+
 local function putprograms(programs)
   local list = {}
   for _, result in ipairs(programs) do
@@ -168,22 +214,27 @@ local function putsummary(bykey)
            2)
 end
 
-local function putload(result)
-  put("## %s\n", result.title)
-  local unit = result.key == "cycle" and "cycle" or "message"
-  puttable({"server CPU, µs/" .. unit, "best", "median", "spread", "÷ epoll",
-            "÷ bufferevents", "÷ luv try_write"},
-           rows(result, "cpu", math.min, micro, references))
-  local header = {unit .. "s/s", "best", "median", "spread", "÷ epoll",
-                  "÷ bufferevents", "÷ luv try_write"}
-  local list = rows(result, "rate", math.max, whole, references)
+--- Of the round with the highest rate, more figures for the end of each row.
+local function putmore(result, header, list, names, keys)
   for i, entry in ipairs(result) do
     local top = stats.top(entry.rounds, "rate")
-    table.move({top.p50, top.p99, top.p999}, 1, 3, #list[i] + 1, list[i])
+    for _, key in ipairs(keys) do list[i][#list[i] + 1] = top[key] end
   end
-  if unit == "message" then
-    table.move({"p50 µs", "p99", "p99.9"}, 1, 3, #header + 1, header)
-  end
+  table.move(names, 1, #names, #header + 1, header)
+end
+
+local trips, tripkeys = {"p50 µs", "p99", "p99.9"}, {"p50", "p99", "p999"}
+
+--- A load, by the name of what is counted and with more than the usual figures.
+local function putload(result, unit, refs, names, keys)
+  put("## %s\n", result.title)
+  puttable(headers({"server CPU, µs/" .. unit, "best", "median", "spread"},
+                   refs),
+           rows(result, "cpu", math.min, micro, refs))
+  local header = headers({unit .. "s/s", "best", "median", "spread"}, refs)
+  local list = rows(result, "rate", math.max, whole, refs)
+  if names then putmore(result, header, list, names, keys) end
+  if unit ~= "cycle" then putmore(result, header, list, trips, tripkeys) end
   puttable(header, list)
   putmissing(result.missing)
 end
@@ -196,11 +247,10 @@ local function putprogram(result)
   putmissing(result.missing)
 end
 
-local function putidle(result)
+local function putidle(result, refs)
   put("## %s\n", result.title)
-  puttable({"bytes", "best", "median", "spread", "÷ epoll", "÷ bufferevents"},
-           rows(result, "bytes", math.min, whole,
-                {cases.epoll, cases.bufferevent}))
+  puttable(headers({"bytes", "best", "median", "spread"}, refs),
+           rows(result, "bytes", math.min, whole, refs))
   putmissing(result.missing)
 end
 
@@ -221,19 +271,30 @@ local function report(results)
   lines = {}
   put("%s", about:format(results.rounds))
   putmachine(results)
-  local bykey = {idle = results.idle}
+  local bykey = {idle = results.idle, httpidle = results.httpidle}
   for _, result in ipairs(results.loads) do bykey[result.key] = result end
+  for _, result in ipairs(results.http) do bykey[result.key] = result end
   put "## In short\n"
   put "This library's figure divided by the other one's:\n"
   putsummary(bykey)
+  puthttpsummary(bykey)
   putprograms(results.programs)
   if bykey.echo64 and bykey.echo16k then
     put "![CPU of an echo, and throughput](plot.svg)\n"
   end
   putmissing(results.missing)
-  for _, result in ipairs(results.loads) do putload(result) end
+  for _, result in ipairs(results.loads) do
+    putload(result, result.key == "cycle" and "cycle" or "message", references)
+  end
+  for _, result in ipairs(results.http) do
+    putload(result, "request", httpreferences, {"MB/s", "head, bytes"},
+            {"mb", "head"})
+  end
   for _, result in ipairs(results.programs) do putprogram(result) end
-  if results.idle then putidle(results.idle) end
+  if results.idle then
+    putidle(results.idle, {cases.epoll, cases.bufferevent})
+  end
+  if results.httpidle then putidle(results.httpidle, httpreferences) end
   return table.concat(lines, "\n"):gsub("\n+$", "") .. "\n"
 end
 

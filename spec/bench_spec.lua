@@ -21,10 +21,49 @@ local function load(mode, port, rest)
     mode, port, rest))
 end
 
+local names = {}                        -- of files that a test has made
+
+local function file(name, content)
+  names[#names + 1] = name
+  local f <close> = assert(io.open(name, "wb"))
+  assert(f:write(content))
+  return name
+end
+
+local function http(mode, port, path, rest)
+  return shell(("%s/http_load -t 9 %s 127.0.0.1:%d %s %s"):format(
+    os.getenv "BUILD", mode, port, path, rest))
+end
+
+--- The port of a server that has this answer for whatever it is asked, and
+--- then goes on, or closes.
+local function canned(answer, whatthen)
+  local server = start(file(os.tmpname(), ([[
+    local libevent = require "libevent"
+    local base = libevent.base()
+    local listener = base:listener("127.0.0.1:0", function(_, conn)
+      local rest = ""
+      conn:setcb(function()
+        local asked, done = rest .. conn:read(), 1
+        for after in asked:gmatch "\r\n\r\n()" do
+          conn:write(%q)
+          done = after
+        end
+        rest = asked:sub(done)
+        %s
+      end):enable "read"
+    end)
+    print(listener:sockname())
+    io.stdout:flush()
+    base:dispatch()
+  ]]):format(answer, whatthen or "")))
+  return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
+end
+
 --- What two rounds of each server might have given.
-local function invented()
+local function invented(servers)
   local result = {missing = {}}
-  for i, server in ipairs(cases.servers) do
+  for i, server in ipairs(servers or cases.servers) do
     local function round(x)
       return {cpu = x, rate = 1000 / x, bytes = 100 * x, p50 = 1, p99 = 2,
               p999 = 3}
@@ -35,7 +74,10 @@ local function invented()
 end
 
 describe("Benchmarks", function()
-  after_each(process.killall)
+  after_each(function()
+    process.killall()
+    while #names > 0 do os.remove(table.remove(names)) end
+  end)
 
   for _, name in ipairs {"strings", "buffers"} do
     it(name .. " answers messages under way, and lives on", function()
@@ -51,6 +93,46 @@ describe("Benchmarks", function()
       assert.matches("^cycle: 40 cycles", load("cycle", port, "40 64 5"))
     end)
   end
+
+  it("count the answers of HTTP, whatever pieces they come in", function()
+    local hello = file(os.tmpname(), "hello")
+    local port = canned "HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\nhello"
+    assert.matches("^get: 3 connections, %d+ requests of 5 bytes, 4 at a time, "
+      .. "[%d.]+ s, %d+ requests/s, [%d.]+ MB/s, heads of 37 bytes, "
+      .. "p50 %d+ us, p99 %d+ us, p99%.9 %d+ us\n$",
+      http("get", port, hello, "3 50 4"))
+    assert.matches("^get: 1 connections, 20000 requests of 5 bytes, ",
+      http("get", port, hello, "1 1 20000"))
+    assert.equal("keep: 20 connections\n", http("keep", port, hello, "20 50"))
+  end)
+
+  local right = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+  for answer, complaint in pairs {
+    [right:gsub("200 OK", "404 No")] = "answer 1 begins with 'HTTP/1.1 404 No'",
+    [right:gsub("1.1", "1.0")] = "answer 1 begins with 'HTTP/1.0 200 OK'",
+    [right:gsub(": 5", ": 6")] = "answer 1 has a length of 6 instead of 5",
+    [right:gsub(": 5", ": +5")] = "answer 1 has a length that is none",
+    [right:gsub(": 5", ": 5, 5")] = "answer 1 has a length that is none",
+    [right:gsub("Content%-", "X-")] = "answer 1 has no length",
+    [right:gsub("Con.-\n", "%0%0")] = "answer 1 has two lengths",
+    [right:gsub("Con", "Transfer-Encoding: chunked\r\n%0")]
+      = "answer 1 comes in chunks",
+    [right:gsub("hello", "hallo")] = "answer 1 has another body",
+    [right .. "x"] = "more came than 1 answers",
+    [("x"):rep(4096)] = "answer 1 has a head without an end",
+  } do
+    it("do not count where " .. complaint, function()
+      local port = canned(answer)
+      local text = http("keep", port, file(os.tmpname(), "hello"), "1 5000")
+      assert.truthy(text:find(complaint .. "\n", 1, true), text)
+    end)
+  end
+
+  it("do not count what a server does not keep", function()
+    local port = canned(right, "conn:close_after_flush()")
+    assert.matches("connection 0: closed by the server after 1 answers, 0 were "
+      .. "due\n$", http("keep", port, file(os.tmpname(), "hello"), "1 5000"))
+  end)
 
   it("count their timers and callbacks", function()
     for _, command in ipairs {"timers/lua-libevent.lua timer 100",
@@ -75,13 +157,20 @@ describe("Benchmarks", function()
   it("say how this library compares", function()
     local result = invented()
     result.key, result.title = "echo64", "Echo"
+    local hello = invented(cases.httpservers)
+    hello.key, hello.title = "http32", "HTTP"
     local text = report {
-      loads = {result}, programs = {}, rounds = 2, busy = "0.00",
+      loads = {result}, http = {hello}, programs = {}, rounds = 2,
+      busy = "0.00",
       missing = {{name = "luv", why = "no module `luv` here"}},
     }
-    for _, part in ipairs {"CPU | raw epoll, C | 4.00 | 5.00 |\n",
-                           "\n| raw epoll, C | 1.00 | 1.50 | 100 % | 1.00 |",
-                           "\nLeft out: luv (no module `luv` here).\n"} do
+    for _, part in ipairs {
+      "CPU | raw epoll, C | 4.00 | 5.00 |\n",
+      "\n| raw epoll, C | 1.00 | 1.50 | 100 % | 1.00 |",
+      "\n| 5 B, 32 connections: CPU | nginx | 4.00 | ≤ 1.00 |",
+      "\n| nginx with Lua | 2.00 | 3.00 | 100 % | 2.00 |",
+      "\nLeft out: luv (no module `luv` here).\n",
+    } do
       assert.truthy(text:find(part, 1, true), part)
     end
   end)
