@@ -85,10 +85,12 @@ TOOLS = $(BUILD)/load $(BUILD)/http_load $(BUILD)/host $(BUILD)/threads \
   $(addprefix $(BUILD)/examples/,$(HOSTS) $(RACES)) \
   $(BUILD)/torture $(BUILD)/parsers $(BUILD)/faults.so $(BUILD)/standin/posix.so
 SPECS = spec
-# One test runner, or JOBS of them side by side, a file each.
-JOBS =
-BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" \
-  $(wildcard $(SPECS:spec=spec/*_spec.lua)),$(1) $(SPECS))
+# JOBS test runners side by side, a file each, but those that SKIP names; or one
+# for all of them, if JOBS is nothing.
+JOBS = $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+SKIP =
+BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" $(filter-out $(SKIP), \
+  $(wildcard $(SPECS:spec=spec/*_spec.lua))),$(1) $(SPECS))
 SECONDS = 180
 
 .PHONY: all run test examples valgrind coverage soak bench fuzz fuzz-parsers \
@@ -181,7 +183,7 @@ valgrind:
 coverage:
 ifdef COV
 	@rm -f $(BUILD)/*.gcda
-	@$(MAKE) --no-print-directory -s test JOBS=$(or $(JOBS),2) \
+	@$(MAKE) --no-print-directory -s test \
 	  SPECS="$(filter-out spec/package_spec.lua,$(wildcard spec/*_spec.lua))"
 	@$(LUA) scripts/coverage.lua $(BUILD) >doc/coverage.md
 	@grep "^| all" doc/coverage.md
@@ -209,7 +211,8 @@ bench:
 	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/bench.lua $(ROUNDS) "$(ONLY)"
 
 # Random programs on the whole API, under the sanitizers, for SECONDS, or with
-# PROGRAM=dns mutated packets of DNS; with SEED=n those of one seed.
+# PROGRAM=dns mutated packets of DNS, with PROGRAM=http mutated messages; with
+# SEED=n those of one seed.
 fuzz:
 ifdef SAN
 	@scripts/dependencies test
@@ -219,12 +222,13 @@ else
 	@$(MAKE) --no-print-directory fuzz SAN=1
 endif
 
-# What reads bytes and numbers, for SECONDS each, by clang's libFuzzer. With
-# KEEP=1 what it found goes into spec/fuzz/corpus, as little as covers all.
+# What reads bytes and numbers, for SECONDS each, by clang's libFuzzer, or with
+# TARGET='http*' some of it. With KEEP=1 what it found goes into
+# spec/fuzz/corpus, as little as covers all.
 fuzz-parsers:
 	@scripts/dependencies fuzz
 	@$(MAKE) --no-print-directory -s build-fuzz/parsers
-	@LUA=$(LUA) KEEP=$(KEEP) spec/fuzz/run_parsers $(SECONDS)
+	@LUA=$(LUA) KEEP=$(KEEP) TARGET="$(TARGET)" spec/fuzz/run_parsers $(SECONDS)
 
 build-fuzz/parsers: spec/fuzz/parsers.c $(wildcard src/*.[ch])
 	@mkdir -p $(@D)

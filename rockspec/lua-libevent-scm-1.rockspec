@@ -7,13 +7,13 @@ source = {
 }
 
 description = {
-  summary = "libevent 2.1: events, timers, sockets, DNS for Lua 5.4",
+  summary = "libevent 2.1: events, sockets, DNS, HTTP for Lua 5.4",
   detailed = [[
 libevent's objects (event_base, event, evbuffer, bufferevent, evconnlistener,
-evdns_base) as userdata with Lua callbacks, driven by libevent's reactor in
-C.]],
+evdns_base, evhttp) as userdata with Lua callbacks, driven by libevent's reactor
+in C.]],
   license = "MIT",
-  labels = {"network", "events", "sockets", "dns", "async"},
+  labels = {"network", "events", "sockets", "dns", "http", "async"},
 }
 
 supported_platforms = {"unix"}
@@ -35,6 +35,8 @@ build = {
     ["libevent.form"] = "lua/libevent/form.lua",
     ["libevent.html"] = "lua/libevent/html.lua",
     ["libevent.http"] = "lua/libevent/http.lua",
+    ["libevent.http_pool"] = "lua/libevent/http_pool.lua",
+    ["libevent.http_request"] = "lua/libevent/http_request.lua",
     ["libevent.httpdate"] = "lua/libevent/httpdate.lua",
     ["libevent.multipart"] = "lua/libevent/multipart.lua",
     ["libevent.relay"] = "lua/libevent/relay.lua",
@@ -67,6 +69,16 @@ build = {
         "src/dns_server.c",
         "src/dump.c",
         "src/event.c",
+        "src/http.c",
+        "src/http_client.c",
+        "src/http_make.c",
+        "src/http_parse.c",
+        "src/http_reply.c",
+        "src/http_request.c",
+        "src/http_route.c",
+        "src/http_server.c",
+        "src/http_stream.c",
+        "src/http_text.c",
         "src/listener.c",
         "src/log.c",
         "src/object.c",

@@ -94,6 +94,26 @@ describe("Benchmarks", function()
     end)
   end
 
+  it("libevent_http answers packets of requests, and with a file", function()
+    local port, name = freeport(), os.tmpname()
+    local directory = name .. ".www"
+    os.execute("mkdir " .. directory)
+    names[#names + 1] = name
+    names[#names + 1] = directory
+    local hello = file(directory .. "/hello", "hello")
+    local mebibyte = file(directory .. "/mebibyte", ("0123456"):rep(150000))
+    local server = start(("bench/servers/libevent_http.lua %s %d"):format(
+      directory, port))
+    server:expect "^ready\n"
+    for _, depth in ipairs {1, 16} do
+      assert.matches(("^get: 5 connections, %%d+ requests of 5 bytes, %d at a "
+        .. "time, "):format(depth), http("get", port, hello, "5 50 " .. depth))
+    end
+    assert.matches("^get: 3 connections, %d+ requests of 1050000 bytes, ",
+      http("get", port, mebibyte, "3 50 2"))
+    assert.equal("keep: 20 connections\n", http("keep", port, hello, "20 50"))
+  end)
+
   it("count the answers of HTTP, whatever pieces they come in", function()
     local hello = file(os.tmpname(), "hello")
     local port = canned "HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\nhello"

@@ -215,6 +215,37 @@ function scenarios.relay(base)
   if #got < #BYTES then error(told "eof", 0) end    -- the target's own fault
 end
 
+--- BYTES to a server of HTTP, and back.
+function scenarios.http(base)
+  local failure
+  local server <close> = base:http():set_gencb(function(req)
+    req:set_closecb(function(_, what, ...)
+      if what ~= "eof" then failure = failure or told(what, ...) end
+    end)
+    local ok, message, number = req:send_reply(200, nil, req:input_buffer())
+    if not ok then failure = failure or told("error", message, number) end
+  end)
+  local listener = assert(server:bind_socket "127.0.0.1:0")
+  listener:set_error_cb(function(_, message, number)
+    assert(number == errno, message)
+  end)
+  local got, size = {}, 0
+  local client <close> = base:bufferevent()
+  client:setcb(function(c)
+    local piece = c:read()
+    got[#got + 1], size = piece, size + #piece
+  end, nil, function(_, what, ...)
+    if what ~= "connected" then failure = failure or told(what, ...) end
+  end)
+  assert(client:enable "read")
+  assert(client:connect(assert(listener:sockname())))
+  client:write("POST / HTTP/1.1\r\nHost: some.test\r\nContent-Length: "
+               .. #BYTES .. "\r\n\r\n", BYTES)
+  run(base, function() return size > #BYTES or failure end)
+  if failure then error(failure, 0) end
+  assert(table.concat(got):sub(-#BYTES) == BYTES, "bytes are lost")
+end
+
 --- Are these the system's words for the fault?
 local function names(message)
   return errno and message:find(faults.strerror(errno), 1, true)

@@ -50,6 +50,7 @@ local scenarios = {
   reinit = {epoll_wait = {EINTR}, epoll_create1 = {EMFILE, ENOMEM},
             pipe2 = {EMFILE}},
   relay = {making, moving},
+  http = {making, moving},
 }
 
 --- "unix bind 98" and so on, in order.

@@ -61,6 +61,7 @@ local actions = {
   {"replaces its callback", function(object)
     local new = function() end
     if object.setcb then object:setcb(new, new, new)
+    elseif object.set_gencb then object:set_gencb(new):stop(new)
     elseif object.set_cb then object:set_cb(new)
     elseif object.set_callback then object:set_callback(new) end
     collectgarbage()
@@ -247,6 +248,23 @@ describe("What can never be called again", function()
     end,
     ["a bufferevent that was triggered"] = function(base)
       return base:bufferevent():setcb(function() end):trigger "read|write"
+    end,
+    ["a server of HTTP without connections"] = function(base)
+      local http
+      http = base:http():set_gencb(function() return http end)
+      http:set_cb("/", function() return http end)
+      http:add_virtual_host("*", base:http():set_gencb(function()
+        return http
+      end))
+      local listener = http:bind_socket "127.0.0.1:0"
+      listener:disable()
+      return http
+    end,
+    ["a server of HTTP that has stopped"] = function(base)
+      local http = base:http()
+      http:bind_socket "127.0.0.1:0"
+      http:stop(function() return http end)
+      return http
     end,
     ["a listener that is disabled"] = function(base)
       return base:listener("127.0.0.1:0", print):disable()

@@ -33,7 +33,15 @@ local CALLS = [[
   evutil_make_socket_nonblocking evutil_make_listen_socket_reuseable
   evbuffer_new evbuffer_free evbuffer_add evbuffer_add_printf evbuffer_pullup
   evhttp_new evhttp_start evhttp_bind_socket evhttp_set_timeout evhttp_set_cb
-  evhttp_set_gencb evhttp_send_reply evhttp_free
+  evhttp_set_gencb evhttp_send_reply evhttp_free evhttp_request_get_command
+  evhttp_request_get_uri evhttp_request_get_input_headers evhttp_find_header
+  evhttp_request_get_input_buffer evhttp_request_get_output_headers
+  evhttp_add_header evhttp_send_error evhttp_send_reply_start
+  evhttp_send_reply_chunk_with_cb evhttp_send_reply_end
+  evhttp_connection_set_closecb evhttp_connection_base_new
+  evhttp_request_new evhttp_make_request evhttp_request_get_response_code
+  evhttp_cancel_request evhttp_connection_free evhttp_parse_query_str
+  evhttp_uri_parse evhttp_uridecode
   evdns_base_new evdns_base_free evdns_getaddrinfo evdns_getaddrinfo_cancel
   evdns_base_resolve_ipv4 evdns_base_resolve_reverse evdns_cancel_request
   evdns_err_to_string evdns_base_nameserver_ip_add evdns_base_set_option
@@ -149,7 +157,8 @@ for _, path in ipairs(documents) do
       local classes = {base = "Base", event = "Event", buffer = "Buffer",
                        bev = "Bufferevent", listener = "Listener",
                        waker = "Waker", dns = "Dns", query = "DnsQuery",
-                       request = "DnsRequest"}
+                       request = "DnsRequest", http = "Http",
+                       req = "HttpRequest"}
       local faults = {}
       for noun, name in contents(path):gmatch "%f[%w_](%l+):([%l_]+)" do
         local metatable = debug.getregistry()["libevent."

@@ -22,7 +22,7 @@ end
 describe("libevent.http", function()
   local documented = {}
   for _, file in ipairs {"uri", "form", "multipart", "html", "httpdate",
-                         "http"} do
+                         "http_request", "http"} do
     for name, entry in pairs(functions("lua/libevent/" .. file .. ".lua")) do
       documented[name] = entry
     end

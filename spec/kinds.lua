@@ -18,8 +18,36 @@ local function pair(base, address)
   return server, client
 end
 
+--- A server of HTTP whose handler is f, and a client that has sent this.
+local function serve(base, f, bytes, options)
+  local server = base:http():set_gencb(f, options)
+  local listener = assert(server:bind_socket "127.0.0.1:0")
+  local client = base:bufferevent():setcb(function() end, nil, function() end)
+  client:enable "read":connect(listener:sockname())
+  client:write(bytes)
+  return server, client
+end
+
+local HELLO = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
+
 local function pid()
   return io.open "/proc/self/stat":read "n"
+end
+
+--- A request of an HttpConnection with one of its callbacks; it is told of the
+--- connection.
+local function asking(method, name)
+  return function(base, cb)
+    local server = base:http()
+    server:set_gencb(function(req) req:send_reply(200, nil, "data") end)
+    local address = server:bind_socket "127.0.0.1:0":sockname()
+    local conn = base:http_connection("127.0.0.1",
+                                      tonumber(address:match "%d+$"))
+    local function tell() cb(conn) end
+    conn:make_request(method, "/", name and {[name] = tell},
+                      name and function() end or tell)
+    return conn
+  end
 end
 
 local kinds = {
@@ -110,6 +138,50 @@ local kinds = {
     local dns = base:dns {nameservers = {server:sockname()}, hosts = false}
     dns:resolve("some.test", {family = "inet", search = false}, function() end)
     return server
+  end},
+  {"an HTTP server", function(base, cb)
+    local server
+    server = serve(base, function() cb(server) end, HELLO)
+    return server
+  end},
+  {"an HTTP server that stops", function(base, cb)
+    return base:http():stop(cb)
+  end},
+  {"a body of HTTP as it comes", function(base, cb)
+    local server
+    server = serve(base, function(req)
+      req:set_chunked_cb(function() cb(server) end)
+    end, HELLO, {stream = true})
+    return server
+  end},
+  {"a piece of an HTTP answer that is sent", function(base, cb)
+    local server
+    server = serve(base, function(req)
+      req:send_reply_start(200):send_reply_chunk("x", function() cb(server) end)
+    end, HELLO)
+    return server
+  end},
+  {"an HTTP answer that is sent", function(base, cb)
+    local server
+    server = serve(base, function(req)
+      req:set_on_complete_cb(function() cb(server) end):send_reply(200)
+    end, HELLO)
+    return server
+  end},
+  {"the end of an HTTP client", function(base, cb)
+    local server, client, kept
+    server, client = serve(base, function(req)
+      kept = req:set_closecb(function() cb(server) end)
+      client:setcb(nil, nil, function() return kept end):shutdown()
+    end, HELLO)
+    return server
+  end},
+  {"an HTTP client that is late", function(base, cb)
+    local server
+    server = serve(base, function(req)
+      req:set_chunked_cb(function() end):set_closecb(function() cb(server) end)
+    end, HELLO:sub(1, -2), {stream = true})
+    return server:set_timeout(0.005)
   end},
   {"a read timeout", function(base, cb)
     local server = pair(base)
@@ -210,6 +282,18 @@ local kinds = {
     local listener = base:listener("unix:" .. path, cb)
     for _ = 1, 3 do base:bufferevent():connect("unix:" .. path) end
     return listener
+  end},
+  {"an answer to an HttpConnection", asking "GET"},
+  {"the head of an answer", asking("GET", "header_cb")},
+  {"a piece of an answer", asking("GET", "chunked_cb")},
+  {"the stream of an HttpConnection", asking("POST", "stream")},
+  {"a request that fails", function(base, cb)
+    local listener = base:listener("127.0.0.1:0", function() end)
+    local port = tonumber(listener:sockname():match "%d+$")
+    listener:close()
+    local conn = base:http_connection("127.0.0.1", port)
+    conn:make_request("GET", "/", nil, function() cb(conn) end)
+    return conn
   end},
 }
 

@@ -11,6 +11,7 @@ local function objects(base)
     ["libevent.FileSegment"] = libevent.file_segment(io.tmpfile()),
     ["libevent.Bufferevent"] = base:bufferevent(),
     ["libevent.RateLimitGroup"] = base:rate_limit_group {read = 1},
+    ["libevent.Http"] = base:http(),
     ["libevent.Listener"] = base:listener("127.0.0.1:0", print),
   }
 end

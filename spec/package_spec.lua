@@ -105,7 +105,8 @@ describe("The package", function()
     local readme = read "README.md":match "## API at a glance(.-)\n## "
     for _, class in ipairs {"Base", "Event", "Waker", "Buffer", "FileSegment",
                             "Bufferevent", "RateLimitGroup", "Listener", "Dns",
-                            "DnsRequest", "DnsServer", "DnsQuery"} do
+                            "DnsRequest", "DnsServer", "DnsQuery", "Http",
+                            "HttpRequest", "HttpConnection"} do
       local row = readme:match("\n| " .. class .. " |([^\n]+)")
       for name in pairs(debug.getregistry()["libevent." .. class].__index) do
         local constructor = class == "Base" and readme:find("base:" .. name

@@ -18,11 +18,13 @@ Scenario.__index = Scenario
 --- hear of it, but the loop ends.
 function Scenario:run(done)
   local over = false
-  self.base:loopexit(PATIENCE)
+  local deadline = self.base:gettime_monotonic() + PATIENCE
   repeat
     if over then error "the deadline has passed" end
+    self.base:loopexit(PATIENCE)                -- of this turn
     self.base:loop "once"
     over = self.base:got_exit() or self.base:got_break()
+           or self.base:gettime_monotonic() > deadline
   until done()
 end
 

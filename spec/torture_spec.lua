@@ -13,7 +13,7 @@ local torture = require "spec.torture"
 
 local files = {}
 for file in lfs.dir "spec/torture" do
-  local name = file:match "^(%w+)%.lua$"
+  local name = file:match "^([%w_]+)%.lua$"
   if name then files[#files + 1] = name end
 end
 table.sort(files)

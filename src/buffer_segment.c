@@ -149,14 +149,20 @@ static int addpieces (struct evbuffer *to, lev_FileSegment *s, off_t at,
   return 0;
 }
 
+/* Fills an empty buffer with 'n' bytes; 0, an errno or CUT. */
+static int fillpart (struct evbuffer *part, lev_FileSegment *s, off_t at,
+                     off_t n, off_t tail) {
+  int err = part ? addpieces(part, s, at, n - tail) : ENOMEM;
+  return err ? err
+             : readbytes(part, s->fd, s->offset + at + n - tail, tail);
+}
+
 /* Adds 'n' bytes to the end of a buffer, or none; 0, an errno or CUT. They
    come by way of another buffer: nothing can be cut off at the end of one. */
 static int addpart (lev_Buffer *b, lev_FileSegment *s, off_t at, off_t n) {
   struct evbuffer *part = evbuffer_new();
   off_t tail = b->tofd && n > TAIL ? TAIL : n;
-  int err = part ? addpieces(part, s, at, n - tail) : ENOMEM;
-  if (err == 0)
-    err = readbytes(part, s->fd, s->offset + at + n - tail, tail);
+  int err = fillpart(part, s, at, n, tail);
   if (err == 0 && evbuffer_add_buffer(b->buf, part) < 0)
     err = ENOMEM;
   if (part)
@@ -164,6 +170,45 @@ static int addpart (lev_Buffer *b, lev_FileSegment *s, off_t at, off_t n) {
   if (err == 0 && n > tail)
     b->file = true;
   return err;
+}
+
+static void freesegment (lev_FileSegment *s) {
+  if (s->segment)
+    evbuffer_file_segment_free(s->segment);
+  s->segment = NULL;
+}
+
+/* Is there a file at 'arg', or a part of one? */
+bool levL_isfile (lua_State *L, int arg) {
+  return lua_type(L, arg) == LUA_TUSERDATA
+         && (luaL_testudata(L, arg, LEV_FILESEGMENT)
+             || luaL_testudata(L, arg, LUA_FILEHANDLE));
+}
+
+/* All of it, in a buffer of its own for the output of a socket; or NULL and an
+   errno, EIO if the file ends early. */
+struct evbuffer *levL_newfilepart (lua_State *L, int arg, int *err) {
+  lev_FileSegment own = {NULL, -1, 0, 0}, *s = &own;
+  struct evbuffer *part;
+  *err = 0;
+  if (luaL_testudata(L, arg, LEV_FILESEGMENT))
+    s = checksegment(L, arg);
+  else {
+    off_t size;
+    int fd = checkfile(L, arg, &size);
+    *err = opensegment(s, fd, 0, size);
+  }
+  part = *err ? NULL : evbuffer_new();
+  if (*err == 0)
+    *err = fillpart(part, s, 0, s->length, s->length > TAIL ? TAIL : s->length);
+  if (*err == CUT)
+    *err = EIO;
+  if (*err && part) {
+    evbuffer_free(part);
+    part = NULL;
+  }
+  freesegment(&own);
+  return part;
 }
 
 /* [1] buffer */
@@ -176,12 +221,6 @@ static int pushresult (lua_State *L, int err) {
                        err == CUT ? "the file ends early" : NULL);
   lua_settop(L, 1);
   return 1;
-}
-
-static void freesegment (lev_FileSegment *s) {
-  if (s->segment)
-    evbuffer_file_segment_free(s->segment);
-  s->segment = NULL;
 }
 
 /* buffer:add_file(file [, offset [, length]])

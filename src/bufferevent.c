@@ -80,7 +80,8 @@ lev_Bufferevent *levL_top (lev_Bufferevent *b) {
 /* May one of those that stand on 'b' be called? A full one by any drain. */
 static bool stackactive (const lev_Bufferevent *b) {
   for (; b; b = b->above)
-    if (b->busy || b->full || b->flavour->active(b)
+    if (b->busy || b->full
+        || (b->native ? b->native->hooks->active(b) : b->flavour->active(b))
         || (b->turn && event_pending(&b->turn->ev, EV_TIMEOUT, NULL)))
       return true;
   return false;
@@ -203,6 +204,8 @@ static void freebufferevent (lev_Object *o) {
     levL_free(&above->o);
   }
   levL_forget(b);
+  if (b->native)
+    b->native->hooks->leave(b);
   bufferevent_setcb(b->bev, NULL, NULL, NULL, NULL);
   evbuffer_remove_cb(bufferevent_get_input(b->bev), ondrain, b);
   levL_unlimit(b);
@@ -242,6 +245,10 @@ static bool sends (lev_Object *o, bool done) {
   return done || event_pending(ev, EV_WRITE, NULL)
          || !(bufferevent_get_enabled(b->bev) & EV_WRITE)
          || bufferevent_enable(b->bev, EV_WRITE) == 0;
+}
+
+bool levL_sends (lev_Bufferevent *b, bool done) {
+  return sends(&b->o, done);
 }
 
 static const void *handle (const lev_Object *o) {
@@ -364,6 +371,26 @@ static int lev_bufferevent_getcb (lua_State *L) {
   lua_getiuservalue(L, 1, LEV_UVWRITE);
   lua_getiuservalue(L, 1, LEV_UVEVENT);
   return 3;
+}
+
+/* ====} */
+
+/* {==== In the place of the script ==== */
+
+/* From now on 'native' hears of it, and it is anchored. Its callback of what
+   was written comes if b->write is set. */
+void levL_attach (lev_Bufferevent *b, lev_Native *native) {
+  b->native = native;
+  b->read = true;
+  b->write = b->event = false;
+}
+
+/* The script again, which has set no callback yet. */
+lev_Native *levL_unhook (lev_Bufferevent *b) {
+  lev_Native *native = b->native;
+  b->native = NULL;
+  b->read = b->write = b->event = false;
+  return native;
 }
 
 /* ====} */
@@ -740,7 +767,7 @@ static int lev_bufferevent_close_after_flush (lua_State *L) {
   }
   levL_checktop(L, 1);
   levL_time(L, 2, 2, &stall);
-  if (!evutil_timerisset(&stall) || b->flavour->idle(b))
+  if (!evutil_timerisset(&stall) || b->failure || b->flavour->idle(b))
     return lev_bufferevent_close(L);
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);

@@ -23,7 +23,9 @@ void levL_read (lev_Bufferevent *b) {
     levL_linger(b);
     return;
   }
-  if (b->read)
+  if (b->native)
+    b->native->hooks->read(b);
+  else if (b->read)
     levL_call(&b->o, LEV_UVREAD, 0);
   if (b->o.base)
     levL_pauseatmark(b);
@@ -97,7 +99,9 @@ void levL_written (lev_Bufferevent *b) {
     return;
   if (b->ending == LEV_OPEN)
     levL_shutwrite(b);
-  if (b->write)
+  if (b->write && b->native)
+    b->native->hooks->written(b);
+  else if (b->write)
     levL_call(&b->o, LEV_UVWRITE, 0);
   if (b->o.base && b->ending && levL_unsent(b) == 0)
     b->flavour->flushed(b);
@@ -156,6 +160,8 @@ static void tell (lev_Bufferevent *b, lev_Happening h) {
     b->flavour->flushed(b);
   else if (b->ending && !connected)
     levL_drop(&b->o);
+  else if (b->native)
+    b->native->hooks->event(b, &h);
   else if (b->event)
     levL_protect(&b->o, callevent, &h, NULL);
   else if (!connected)

@@ -17,19 +17,27 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #define ROOM (64 * 1024)        /* bytes that one turn reads, at the most */
+#define BURST (256 * 1024)      /* bytes that one turn writes, at the most */
+#define SINGLE 16384            /* bytes that libevent writes in one */
 #define LARGE 4096              /* from here on to move them takes longer than
                                    to make room for them where they belong */
 
 /* libevent's own, for what is not plain data: the same for all, set by each
    thread. */
-static event_callback_fn libeventread;
+static event_callback_fn libeventread, libeventwrite;
 
 static event_callback_fn getlibeventread (void) {
   return __atomic_load_n(&libeventread, __ATOMIC_RELAXED);
+}
+
+static event_callback_fn getlibeventwrite (void) {
+  return __atomic_load_n(&libeventwrite, __ATOMIC_RELAXED);
 }
 
 /* What lies between the sockets of a base and their buffers: strings that are
@@ -150,18 +158,64 @@ static bool isfailure (ssize_t n) {
   return n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
 }
 
-/* Sends the output, as far as the socket takes it. */
-static void flush (lev_Bufferevent *b) {
+/* What is sent in several calls leaves in full packets, all the same. */
+static void cork (int fd, int on) {
+#ifdef TCP_CORK
+  setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+#else
+  (void)fd; (void)on;
+#endif
+}
+
+/* Sends the output but for 'rest' bytes, as far as the socket takes it: how
+   many bytes, or -1 and an errno if it takes none. Pieces of files go one in a
+   call, so there are several. */
+static ssize_t pour (lev_Bufferevent *b, size_t rest) {
   struct bufferevent *bev = b->bev;
-  int n;
+  int fd = (int)bev->ev_write.ev_fd;
+  bool several = waiting(b) > LARGE
+                 && evbuffer_get_contiguous_space(bev->output) < waiting(b);
+  ssize_t sum = 0, n = 1;
+  int err;
+  if (several)
+    cork(fd, 1);
+  evbuffer_unfreeze(bev->output, 1);
+  while (n > 0 && sum < BURST && waiting(b) > rest) {
+    n = evbuffer_write_atmost(bev->output, fd, -1);
+    sum += n > 0 ? n : 0;
+  }
+  err = errno;
+  evbuffer_freeze(bev->output, 1);
+  if (several)
+    cork(fd, 0);
+  errno = err;
+  return sum > 0 ? sum : n;
+}
+
+/* libevent's event for writing: so much that it would take many turns is ours,
+   the rest, and what there is to tell of it, is libevent's. */
+static void onwritable (evutil_socket_t fd, short what, void *arg) {
+  struct bufferevent *bev = arg;
+  lev_Bufferevent *b = bev->cbarg;
+  size_t low = bev->wm_write.low;
+  size_t rest = low > SINGLE ? low : SINGLE;
+  if (what == EV_WRITE && waiting(b) > rest && isplain(b) && !b->failure) {
+    ssize_t n = pour(b, rest);
+    if (waiting(b) > rest && n != 0 && !isfailure(n))
+      return;                 /* 0: a file has become shorter */
+  }
+  getlibeventwrite()(fd, what, arg);
+}
+
+/* Sends the output. */
+static void flush (lev_Bufferevent *b) {
+  ssize_t n;
   unlist(b->o.base->desk, b);
   if (!writesdirectly(b)) {
     handover(b);
     return;
   }
-  evbuffer_unfreeze(bev->output, 1);
-  n = evbuffer_write_atmost(bev->output, bev->ev_write.ev_fd, -1);
-  evbuffer_freeze(bev->output, 1);
+  n = pour(b, 0);
   if (isfailure(n))
     fail(b, EV_WRITE, errno);
   else
@@ -287,27 +341,58 @@ static size_t copystrings (lua_State *L, int first, int last, Desk *desk,
   return n;
 }
 
+/* The desk, for this bufferevent's bytes: NULL if they must go into its
+   output. */
+static Desk *beginstage (lev_Bufferevent *b, size_t *n) {
+  Desk *desk = canstage(b) ? getdesk(b->o.base) : NULL;
+  if (desk == NULL)
+    return NULL;
+  if (desk->writer && desk->writer != b)
+    levL_clear(desk->writer);
+  *n = desk->writer ? desk->staged : 0;
+  return desk;
+}
+
+static void endstage (Desk *desk, lev_Bufferevent *b, size_t n) {
+  desk->writer = b;
+  desk->staged = n;
+  b->o.base->unsent = true;
+  b->o.base->leave = leave;
+}
+
 /* Stages these arguments, for one bufferevent at a time; false if they must go
    into its output. */
 bool levL_stage (lua_State *L, int first, int last, lev_Bufferevent *b) {
-  lev_Base *base = b->o.base;
-  Desk *desk;
-  size_t n;
-  if (!canstage(b) || !(desk = getdesk(base)))
+  size_t n = 0;
+  Desk *desk = beginstage(b, &n);
+  if (desk == NULL)
     return false;
-  if (desk->writer && desk->writer != b)
-    levL_clear(desk->writer);
-  n = desk->writer ? desk->staged : 0;
   if (n == 0 && first == last && lua_type(L, first) == LUA_TUSERDATA)
     n = takepiece(L, first, desk);
   else
     n = copystrings(L, first, last, desk, n);
   if (n == 0)
     return false;
-  desk->writer = b;
-  desk->staged = n;
-  base->unsent = true;
-  base->leave = leave;
+  endstage(desk, b, n);
+  return true;
+}
+
+/* The same for bytes of C's. */
+bool levL_stagebytes (lev_Bufferevent *b, const lev_Piece *pieces, int n) {
+  size_t len = 0, sum = 0;
+  Desk *desk = beginstage(b, &len);
+  for (int i = 0; i < n; i++)
+    sum += pieces[i].len;
+  if (desk == NULL || sum > ROOM - len)
+    return false;
+  if (len > 0 && desk->from != desk->out)
+    memmove(desk->out, desk->from, len);
+  desk->from = desk->out;
+  for (int i = 0; i < n; i++) {
+    memcpy(desk->out + len, pieces[i].at, pieces[i].len);
+    len += pieces[i].len;
+  }
+  endstage(desk, b, len);
   return true;
 }
 
@@ -349,6 +434,36 @@ bool levL_pushpiece (lua_State *L, lev_Bufferevent *b, size_t n) {
   desk->at += n;
   desk->len -= n;
   return true;
+}
+
+/* What has arrived, in one piece: up to 'most' bytes of it, or where that is 0
+   what lies together anyway. NULL if there is nothing, or no memory: then *n is
+   not 0. It lies there until anything else is done. */
+const char *levL_peek (lev_Bufferevent *b, size_t most, size_t *n) {
+  Desk *desk = b->o.base->desk;
+  struct evbuffer *input = b->bev->input;
+  size_t len = evbuffer_get_length(input);
+  if (desk && desk->reader == b && len == 0) {
+    *n = desk->len;
+    return *n > 0 ? desk->at : NULL;
+  }
+  if (desk && desk->reader == b)
+    keep(desk);
+  len = most > 0 ? evbuffer_get_length(input)
+                 : evbuffer_get_contiguous_space(input);
+  *n = most > 0 && len > most ? most : len;
+  return *n > 0 ? (const char *)evbuffer_pullup(input, (ev_ssize_t)*n) : NULL;
+}
+
+/* They have been used. */
+void levL_skip (lev_Bufferevent *b, size_t n) {
+  Desk *desk = b->o.base->desk;
+  if (desk && desk->reader == b) {
+    desk->at += n;
+    desk->len -= n;
+  }
+  else
+    evbuffer_drain(b->bev->input, n);
 }
 
 /* Receives into the input: -1 and ENOMEM, or what readv says. */
@@ -420,16 +535,21 @@ static void onreadable (evutil_socket_t fd, short what, void *arg) {
   }
 }
 
-/* Takes libevent's event over, which every change of the descriptor makes
+static void takeover (struct event *ev, event_callback_fn *was,
+                      event_callback_fn own, bool ours) {
+  event_callback_fn *cb = &ev->ev_evcallback.evcb_cb_union.evcb_callback;
+  if (*cb != own)
+    __atomic_store_n(was, *cb, __ATOMIC_RELAXED);
+  *cb = ours ? own : __atomic_load_n(was, __ATOMIC_RELAXED);
+}
+
+/* Takes libevent's events over, which every change of the descriptor makes
    anew; but not below a filter, which has the bufferevent's callbacks. */
 void levL_direct (lev_Bufferevent *b) {
-  event_callback_fn *cb =
-    &b->bev->ev_read.ev_evcallback.evcb_cb_union.evcb_callback;
   if (!levL_issocket(b))
     return;
-  if (*cb != onreadable)
-    __atomic_store_n(&libeventread, *cb, __ATOMIC_RELAXED);
-  *cb = b->above ? getlibeventread() : onreadable;
+  takeover(&b->bev->ev_read, &libeventread, onreadable, !b->above);
+  takeover(&b->bev->ev_write, &libeventwrite, onwritable, !b->above);
 }
 
 /* ====} */

@@ -298,19 +298,6 @@ static void checkoptions (lua_State *L, Options *o) {
   lua_remove(L, -2);
 }
 
-/* [4] options, [5] the Dns that they name: another one must be there. */
-static lev_Dns *checkdns (lua_State *L, const lev_Bufferevent *b) {
-  lev_Dns *dns = luaL_testudata(L, 5, LEV_DNS);
-  if (dns == NULL) {
-    luaL_argerror(L, 4, "option 'dns': Dns expected");
-    return NULL;
-  }
-  luaL_argcheck(L, dns->o.base, 4, "option 'dns': Dns is closed");
-  luaL_argcheck(L, dns->o.base == b->o.base, 4,
-                "option 'dns': Dns is of another base");
-  return dns;
-}
-
 static lev_Bufferevent *checkunconnected (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
   luaL_argcheck(L, !b->connecting, 1, "Bufferevent is connecting already");
@@ -363,7 +350,7 @@ static int lev_bufferevent_connect_hostname (lua_State *L) {
     lua_replace(L, 5);
     lua_settop(L, 5);
   }
-  checkdns(L, b);
+  levL_optiondns(L, 5, 4, b->o.base);
   levL_needmore(L, 1);
   levL_refreshdns(L, 5);
   r = lua_newuserdatauv(L, sizeof(*r), 0);                        /* 6 */
@@ -374,7 +361,7 @@ static int lev_bufferevent_connect_hostname (lua_State *L) {
   levL_preparelookup(L, 5, &r->l, host, len);
   snprintf(r->host, sizeof(r->host), "%s", host);
   b = checkunconnected(L);    /* both again: finalizers are anybody's code */
-  dns = checkdns(L, b);
+  dns = levL_optiondns(L, 5, 4, b->o.base);
   initrace(r, b, &o);
   levL_anchor(L, 1, &b->o);
   levL_setmore(L, 1, LEV_RACE);

@@ -153,7 +153,7 @@ static int unread (const lev_Bufferevent *b) {
    is read, for nobody, until the peer closes or the time is over. */
 static void flushed (lev_Bufferevent *b) {
   struct timeval wait = b->bev->timeout_write;
-  if (unread(b) == 0 || levL_shutwrite(b) != 0) {
+  if ((unread(b) == 0 && !b->lingers) || levL_shutwrite(b) != 0) {
     levL_drop(&b->o);
     return;
   }

@@ -52,6 +52,20 @@ lev_Dns *levL_checkdns (lua_State *L, int arg) {
   return levL_checkopen(L, arg, &kind);
 }
 
+/* The option "dns" of the options at 'arg', at an index: open, and of that
+   base. */
+lev_Dns *levL_optiondns (lua_State *L, int idx, int arg, const lev_Base *base) {
+  lev_Dns *dns = luaL_testudata(L, idx, LEV_DNS);
+  if (dns == NULL) {
+    luaL_argerror(L, arg, "option 'dns': Dns expected");
+    return NULL;
+  }
+  luaL_argcheck(L, dns->o.base, arg, "option 'dns': Dns is closed");
+  luaL_argcheck(L, dns->o.base == base, arg,
+                "option 'dns': Dns is of another base");
+  return dns;
+}
+
 /* ====} */
 
 /* {==== Servers, domains and options ==== */

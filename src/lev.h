@@ -1,11 +1,11 @@
 /*
 ** lev.h: what the files of lua-libevent share.
 **
-** An arrow points down only: core.c -> dump.c, util.c, listener.c ->
+** An arrow points down only: core.c -> dump.c, util.c, http.c -> listener.c ->
 ** bufferevent.c -> dns.c, dns_server.c -> base.c, event.c, waker.c, buffer.c ->
 ** buffer_change.c, buffer_reference.c -> callback.c -> object.c, log.c ->
 ** values.c, process.c. What is named after another file, as buffer_search.c or
-** bufferevent_hostname.c, is a part of it.
+** http_client.c, is a part of it.
 */
 #ifndef lev_h
 #define lev_h
@@ -50,6 +50,9 @@ int luaL_error (lua_State *L, const char *format, ...)
 #define LEV_DNSREQUEST "libevent.DnsRequest"
 #define LEV_DNSSERVER "libevent.DnsServer"
 #define LEV_DNSQUERY "libevent.DnsQuery"
+#define LEV_HTTP "libevent.Http"
+#define LEV_HTTPREQUEST "libevent.HttpRequest"
+#define LEV_HTTPCONNECTION "libevent.HttpConnection"
 #define LEV_CHANGES "libevent.Changes"      /* scripts never see one */
 
 /* The first user value of an object is its base. */
@@ -227,6 +230,7 @@ lev_Base *levL_checkbase (lua_State *L, int arg);
 void *levL_newobject (lua_State *L, int base, const lev_Kind *kind,
                       size_t size, int nuv);
 void levL_adopt (lev_Base *base, lev_Object *o);
+void *levL_checkobject (lua_State *L, int arg, const lev_Kind *kind);
 void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind);
 void levL_anchor (lua_State *L, int idx, lev_Object *o);
 void levL_settle (lua_State *L, int idx, lev_Object *o);
@@ -309,6 +313,13 @@ lev_Buffer *levL_pushborrowed (lua_State *L, int owner, struct evbuffer *buf,
 
 /* ====} */
 
+/* {==== buffer_segment.c: files ==== */
+
+bool levL_isfile (lua_State *L, int arg);
+struct evbuffer *levL_newfilepart (lua_State *L, int arg, int *err);
+
+/* ====} */
+
 /* {==== buffer_change.c: callbacks of changes of a buffer ==== */
 
 void levL_unwatch (lev_Buffer *b);
@@ -335,6 +346,7 @@ void levL_openbufferevent (lua_State *L);
 void levL_openlistener (lua_State *L);
 void levL_opendns (lua_State *L);
 void levL_opendnsserver (lua_State *L);
+void levL_openhttp (lua_State *L);
 void levL_openutil (lua_State *L);
 void levL_opendump (lua_State *L);
 void levL_openchange (lua_State *L);

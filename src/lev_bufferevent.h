@@ -27,7 +27,9 @@ enum { LEV_INPUT = 1, LEV_OUTPUT,     /* their userdata */
        LEV_ABOVE,             /* the filter on this one */
        LEV_GROUP,             /* whose limits it shares */
        LEV_RACE, LEV_RESOLVER,    /* while it connects to a host by name */
-       LEV_NMORE = LEV_RESOLVER };
+       LEV_REQUEST,           /* the HttpRequest whose body it reads */
+       LEV_SENT,              /* whom to call when its output is sent */
+       LEV_NMORE = LEV_SENT };
 
 #define LEV_DIRECTIONS (EV_READ | EV_WRITE)
 
@@ -95,6 +97,19 @@ typedef struct lev_Flavour {
   void (*turn) (lev_Bufferevent *b);
 } lev_Flavour;
 
+typedef struct lev_Piece { const char *at; size_t len; } lev_Piece;
+
+/* Who hears of a bufferevent in the script's place, in C. */
+typedef struct lev_Hooks {
+  void (*read) (lev_Bufferevent *b);
+  void (*written) (lev_Bufferevent *b);     /* if b->write is set */
+  void (*event) (lev_Bufferevent *b, const lev_Happening *h);
+  void (*leave) (lev_Bufferevent *b);       /* it is freed: no Lua */
+  bool (*active) (const lev_Bufferevent *b);    /* may it be called? */
+} lev_Hooks;
+
+typedef struct lev_Native { const lev_Hooks *hooks; } lev_Native;
+
 enum { LEV_OPEN,
        LEV_FLUSHING,          /* closes when its output is sent... */
        LEV_LINGERING };       /* ...and the peer has closed as well */
@@ -111,6 +126,7 @@ struct lev_Bufferevent {
   lev_Turn *turn;             /* callbacks can come until it fires, or NULL */
   lev_Limits *limits;         /* its own limits, or NULL */
   lev_Group *group;           /* whose limits it shares, or NULL */
+  lev_Native *native;         /* who hears of it in Lua's place, or NULL */
   lev_Bufferevent *nextunsent;
   union {
     size_t stuck;             /* unsent when a write sent nothing at all */
@@ -133,6 +149,7 @@ struct lev_Bufferevent {
   bool races : 1;             /* by the name of a host */
   bool inconnected : 1;       /* in the callback of "connected" */
   bool full : 1;              /* not reading: its input is at the high mark */
+  bool lingers : 1;           /* the peer may still be sending: wait for it */
 };
 
 /* {==== bufferevent.c ==== */
@@ -161,6 +178,9 @@ void levL_park (lev_Bufferevent *b);
 int levL_unpark (lev_Bufferevent *b);
 void levL_disable (lev_Bufferevent *b, short what);
 void levL_flush (lev_Bufferevent *b, const struct timeval *stall);
+void levL_attach (lev_Bufferevent *b, lev_Native *native);
+lev_Native *levL_unhook (lev_Bufferevent *b);
+bool levL_sends (lev_Bufferevent *b, bool done);
 
 /* ====} */
 
@@ -185,7 +205,10 @@ void levL_taketurn (lev_Bufferevent *b);
 bool levL_gather (lev_Bufferevent *b);
 bool levL_gathered (lev_Bufferevent *b);
 bool levL_stage (lua_State *L, int first, int last, lev_Bufferevent *b);
+bool levL_stagebytes (lev_Bufferevent *b, const lev_Piece *pieces, int n);
 bool levL_pushpiece (lua_State *L, lev_Bufferevent *b, size_t n);
+const char *levL_peek (lev_Bufferevent *b, size_t most, size_t *n);
+void levL_skip (lev_Bufferevent *b, size_t n);
 void levL_direct (lev_Bufferevent *b);
 void levL_clear (lev_Bufferevent *b);
 size_t levL_aside (const lev_Bufferevent *b, const struct evbuffer *buf);

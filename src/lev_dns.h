@@ -156,6 +156,7 @@ void levL_freereply (lev_Reply *q);
 /* {==== dns.c ==== */
 
 lev_Dns *levL_checkdns (lua_State *L, int arg);
+lev_Dns *levL_optiondns (lua_State *L, int idx, int arg, const lev_Base *base);
 void levL_pushbasedns (lua_State *L, int base);
 void levL_adddomain (lua_State *L, lev_Dns *dns, const char *domain);
 void levL_cleardomains (lev_Dns *dns);

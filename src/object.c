@@ -88,8 +88,39 @@ bool levL_left (const lev_Base *base, const struct event *ev,
   return true;
 }
 
+static const char bases;      /* registry: bases by their addresses, weak */
+
+/* [-1] a new base: it is found by its address, too. */
+static void remember (lua_State *L, const lev_Base *base) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &bases) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &bases);
+  }
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, base);
+  lua_pop(L, 1);
+}
+
+/* Pushes a base, whether it runs or not, or nil while it is finalized. */
+static bool pushknown (lua_State *L, const lev_Base *base) {
+  bool known = false;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &bases) == LUA_TTABLE)
+    known = lua_rawgetp(L, -1, base) == LUA_TUSERDATA;
+  else
+    lua_pushnil(L);
+  lua_replace(L, -2);
+  return known;
+}
+
 /* [-1] a new base */
 void levL_initanchors (lua_State *L, lev_Base *base) {
+  remember(L, base);
   lua_newtable(L);
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, 1);
@@ -115,11 +146,16 @@ void levL_dropref (lua_State *L, lev_Base *base) {
   base->ref = LUA_NOREF;
 }
 
-/* Pushes a base that can run. */
+/* Pushes a base. */
 void levL_pushbase (lua_State *L, const lev_Base *base) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, base->ref);
-  lua_rawgeti(L, -1, 1);
-  lua_replace(L, -2);
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, base->ref) == LUA_TTABLE) {
+    lua_rawgeti(L, -1, 1);
+    lua_replace(L, -2);
+  }
+  else {
+    lua_pop(L, 1);
+    pushknown(L, base);
+  }
 }
 
 /* The Base of a host's event_base in this state, or NULL. */
@@ -199,7 +235,7 @@ void levL_addmethods (lua_State *L, const char *tname,
 
 /* No userdata but an object begins with the secret. luaL_checkudata looks a
    metatable up in each call of a method, which takes five times as long. */
-static lev_Object *checkobject (lua_State *L, int arg, const lev_Kind *kind) {
+void *levL_checkobject (lua_State *L, int arg, const lev_Kind *kind) {
   lev_Object *o = lua_touserdata(L, arg);
   if (o && lua_rawlen(L, arg) >= sizeof(*o) && o->stamp == levL_secret
       && o->kind == kind)
@@ -237,7 +273,7 @@ void levL_adopt (lev_Base *base, lev_Object *o) {
 }
 
 void *levL_checkopen (lua_State *L, int arg, const lev_Kind *kind) {
-  lev_Object *o = checkobject(L, arg, kind);
+  lev_Object *o = levL_checkobject(L, arg, kind);
   if (o->base == NULL)
     luaL_argerror(L, arg, lua_pushfstring(L, "%s is closed",
                                           strchr(kind->tname, '.') + 1));
@@ -339,12 +375,19 @@ void levL_settle (lua_State *L, int idx, lev_Object *o) {
     visit(L, idx, o, settle);
 }
 
-/* Pushes two values on the thread of a base whose loop runs: the second is the
-   anchored object 'o'; if either is not so, it is false. Never raises: all is
+/* Pushes two values: the second is the anchored object 'o'; if it is not
+   anchored, or its base is being finalized, it is false. Never raises: all is
    there. */
 bool levL_find (lua_State *L, const lev_Object *o) {
   if (lua_rawgeti(L, LUA_REGISTRYINDEX, o->base->ref) == LUA_TTABLE)
     return lua_rawgeti(L, -1, o->slot) == LUA_TUSERDATA;
+  lua_pop(L, 1);              /* its loop does not run */
+  if (pushknown(L, o->base)) {
+    lua_getiuservalue(L, -1, LEV_UVANCHORS);
+    lua_replace(L, -2);
+    if (lua_istable(L, -1))
+      return lua_rawgeti(L, -1, o->slot) == LUA_TUSERDATA;
+  }
   lua_pushnil(L);
   return false;
 }

@@ -29,8 +29,9 @@ static const char *where (lua_State *L, int idx, int arg) {
 
 /* Raises "<what> expected, got <value>". */
 int levL_expected (lua_State *L, int idx, int arg, const char *what) {
-  const char *option = where(L, idx, arg);
-  const char *got;
+  const char *option, *got;
+  idx = lua_absindex(L, idx);
+  option = where(L, idx, arg);
   if (lua_type(L, idx) == LUA_TSTRING)
     got = lua_pushfstring(L, "\"%s\"", lua_tostring(L, idx));
   else if (lua_type(L, idx) == LUA_TNUMBER)

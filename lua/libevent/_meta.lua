@@ -63,6 +63,8 @@ local libevent = {}
 ---| libevent.Buffer
 ---| libevent.DnsRequest
 ---| libevent.DnsServer
+---| libevent.Http
+---| libevent.HttpConnection
 
 --- What an event waits for, joined by "|".
 ---@alias libevent.events
@@ -193,6 +195,37 @@ local libevent = {}
 ---| "aa" # he is the authority for the name
 ---| "ra" # he asks others for his clients; libevent calls it EVDNS_FLAGS_RD
 
+--- The methods of HTTP, joined by "|". Others are not known.
+---@alias libevent.httpmethods
+---| string
+---| "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "PATCH" # usual
+---| "TRACE" | "CONNECT" | "PROPFIND" | "PROPPATCH" | "MKCOL" | "LOCK"
+---| "UNLOCK" | "COPY" | "MOVE"
+
+---@alias libevent.httpdonecb fun(req: libevent.HttpRequest|nil,
+--- message: string?, errno: integer?)
+---@alias libevent.httpclosecb fun(req: libevent.HttpRequest,
+--- what: "eof"|"timeout"|"error", message: string?, errno: integer?)
+
+--- Pairs of a name and a value, in their order, from 1 on; and the first value
+--- of each name under the name: `list[1][2]`, `list.host`.
+---@alias libevent.httplist table<integer|string, string[]|string>
+
+--- Header fields to be sent. By their names, `{["Set-Cookie"] = {"a=1", "b=2"},
+--- Age = 7}`, in any order; or pairs in this order, `{{"Age", 7}}`.
+---
+--- Raises for a name that is no token of HTTP, a value with control characters
+--- (a line feed would begin a field of its own), a Transfer-Encoding, and a
+--- Connection other than "close", "keep-alive" or "upgrade"; then none of them
+--- is added.
+---@alias libevent.httpheaders
+---| table<string, string|number|(string|number)[]>
+---| (string|number)[][]
+
+--- A Buffer is moved, a file sent by the system: see `buffer:add_file`. A Lua
+--- file is sent from its start to its end.
+---@alias libevent.httpbody libevent.data|libevent.FileSegment|file*
+
 ---@class libevent.BaseOptions
 --- The back end to use, a name from `libevent.methods`. Default: the best.
 ---@field method? string
@@ -319,6 +352,92 @@ local libevent = {}
 --- are handed out; 0.1 if nil. Those are whole bytes: where that would make a
 --- rate more than 1 % too low, the tick is longer.
 ---@field tick? number
+
+--- Seconds, more than 0; false: for ever.
+---@class libevent.HttpTimeouts
+--- To the end of a request's head, from its first byte on; for the first one
+--- from the beginning of the connection. Then it is answered 408, or closed if
+--- nothing has come. Default: 30.
+---@field header_timeout? libevent.seconds|false
+--- Between two pieces of a body, while the script wants it; then 408.
+--- Default: 30.
+---@field body_timeout? libevent.seconds|false
+--- Between two requests; then the connection is closed. Default: 60.
+---@field idle_timeout? libevent.seconds|false
+--- For a client that takes nothing of what there is to send; then the
+--- connection is closed. Default: 30.
+---@field write_timeout? libevent.seconds|false
+
+--- false, where a number can be given: no limit.
+---@class libevent.HttpOptions: libevent.HttpTimeouts
+--- Bytes of the request line, from 1; a longer one is answered 414. Default:
+--- 8192.
+---@field max_line_size? integer|false
+--- Bytes of all header fields, from 1; more are answered 431. Default: 16384.
+---@field max_headers_size? integer|false
+--- Header fields, from 1; more are answered 431. Default: 100.
+---@field max_headers? integer|false
+--- Bytes of a body; a longer one is answered 413. Default: 1048576. Not for
+--- bodies that are streamed, which have no limit but that of their path.
+---@field max_body_size? integer|false
+--- Connections at a time, from 1; more wait in the kernel's queue until one
+--- ends. Default: false, as many as there are descriptors.
+---@field max_connections? integer|false
+--- Another method that is known is answered 405, any other one 501. Default:
+--- "GET|POST|HEAD|PUT|DELETE|OPTIONS|PATCH".
+---@field allowed_methods? libevent.httpmethods
+--- Of answers with a body and without a type. Default: "text/html;
+--- charset=utf-8". false: none.
+---@field default_content_type? string|false
+
+---@class libevent.HttpPathOptions
+--- true: the callback is called when the head of a request is there, and its
+--- body goes to the script piece by piece: see `req:set_chunked_cb`.
+---@field stream? boolean
+--- Bytes of a body, from 0; a longer one is answered 413. Default: the
+--- server's, or none if it is streamed. false: none.
+---@field max_body_size? integer|false
+
+--- Times are seconds, more than 0; false is none, no limit.
+---@class libevent.HttpConnectionOptions
+--- Who is asked for the host's addresses. Default: the base's own, as for
+--- `connect_hostname`.
+---@field dns? libevent.Dns
+--- The family of the addresses to try.
+---@field family? libevent.families
+--- For a connection, with its name looked up and all addresses that are tried.
+--- Default: 45.
+---@field connect_timeout? libevent.seconds|false
+--- In which nothing comes of an answer, when the request has been sent.
+--- Default: 50.
+---@field read_timeout? libevent.seconds|false
+--- In which nothing of a request can be sent. Default: 50.
+---@field write_timeout? libevent.seconds|false
+--- A connection that has had nothing to do for longer is not used again.
+--- Default: 60.
+---@field idle_timeout? libevent.seconds|false
+--- Bytes of the head of an answer, from 1. Default: 65536. Its fields are 256
+--- at the most.
+---@field max_headers_size? integer|false
+--- Bytes of a body that is collected, from 0. Default: 16 MiB. false: no limit,
+--- as for one that is streamed.
+---@field max_body_size? integer|false
+
+--- How a client asks, and how it is answered.
+---@class libevent.HttpRequestOptions
+--- Host is added, and how long the body is. With a Content-Length that stands
+--- here a streamed body is sent as it is, not in chunks.
+---@field headers? libevent.httpheaders
+--- Sent with the head. A Buffer is moved when its turn comes.
+---@field body? libevent.data
+--- In place of `body`. Called when the head has been sent: from then on
+--- `req:send_chunk` and `req:send_end` send the body.
+---@field stream? fun(req: libevent.HttpRequest)
+--- Called when the head of the answer is there.
+---@field header_cb? fun(req: libevent.HttpRequest)
+--- Called with each piece of the answer's body as it comes, and with nil at its
+--- end, before the callback of the request. No body is collected then.
+---@field chunked_cb? fun(req: libevent.HttpRequest, data: string|nil)
 
 --- An event as it was when `foreach_event` was called.
 ---@class libevent.EventInfo
@@ -540,7 +659,8 @@ function libevent.file_segment(file, offset, length) end
 
 --- The loop. It runs while an event is pending: a timer, an event that was
 --- added, an open waker, an enabled listener, a bufferevent that reads or has
---- output to send, a name that is looked up, an open DNS server.
+--- output to send, a name that is looked up, an open DNS server, a connection
+--- to an HTTP server here, an HTTP request of a client's here.
 ---
 --- In a process made by fork the base shares its back end with the parent. The
 --- first method called on it or on an object of it gives it one of its own, so
@@ -2267,5 +2387,574 @@ function DnsQuery:drop() end
 --- C: none
 ---@return libevent.DnsQuery query
 function DnsQuery:close() end
+
+--- A server of HTTP/1.1 and 1.0, in evhttp's words; the engine is this
+--- library's own. It hears what its listeners accept, reads request after
+--- request of each connection, and calls the callback of each one's path. Its
+--- connections keep it alive, and so do its listeners while they are enabled.
+---
+--- Limits and timeouts are on from the start. What is not exactly as RFC 9112
+--- says is answered 400, and the connection closed: the guide has a table.
+---
+--- An error in a callback answers 500, or ends the connection if the answer has
+--- begun; then it goes where errors of callbacks go.
+---@class libevent.Http
+local Http = {}
+
+--- Makes a server, which hears nothing before `bind_socket`.
+---
+--- C: `evhttp_new`
+---@param options? libevent.HttpOptions
+---@return libevent.Http http
+function Base:http(options) end
+
+--- Listens on an address, or on a socket that is bound already, as
+--- `base:listener` does; a server can do so several times. The listener can be
+--- asked for its `sockname`, disabled and closed.
+---
+--- C: `evhttp_bind_socket_with_handle`, `evhttp_accept_socket_with_handle`
+---@param address libevent.address|libevent.descriptor
+---@param options? libevent.ListenerOptions
+---@return libevent.Listener|nil listener
+---@return string? message
+---@return integer? errno
+function Http:bind_socket(address, options) end
+
+--- Sets the callback for requests of a path, which is compared as `req:path`
+--- tells it, byte for byte. It is called when all of a request is there, in the
+--- order of requests on each connection, and answers now or later; the next
+--- request of the connection waits for that.
+---
+--- C: `evhttp_set_cb`
+---@param path string "/a b": decoded, without a query
+---@param cb? fun(req: libevent.HttpRequest) nil takes it away
+---@param options? libevent.HttpPathOptions
+---@return libevent.Http http
+function Http:set_cb(path, cb, options) end
+
+--- Takes the callback of a path away, and tells whether there was one.
+---
+--- C: `evhttp_del_cb`
+---@param path string
+---@return boolean was
+function Http:del_cb(path) end
+
+--- Sets the callback for requests of all other paths. Without one they are
+--- answered 404.
+---
+--- C: `evhttp_set_gencb`
+---@param cb? fun(req: libevent.HttpRequest)
+---@param options? libevent.HttpPathOptions
+---@return libevent.Http http
+function Http:set_gencb(cb, options) end
+
+--- Sets the option `allowed_methods`.
+---
+--- C: `evhttp_set_allowed_methods`
+---@param methods libevent.httpmethods
+---@return libevent.Http http
+function Http:set_allowed_methods(methods) end
+
+--- Sets all four timeouts to the same time. That for writing holds for
+--- connections that come from now on, the others for all, from their next wait
+--- on.
+---
+--- C: `evhttp_set_timeout`, `evhttp_set_timeout_tv`
+---@param seconds? libevent.seconds|false more than 0; none if nil or false
+---@return libevent.Http http
+function Http:set_timeout(seconds) end
+
+--- Sets those that are named, likewise.
+---
+--- C: none
+---@param options libevent.HttpTimeouts
+---@return libevent.Http http
+function Http:set_timeouts(options) end
+
+--- Sets the option `max_headers_size`.
+---
+--- C: `evhttp_set_max_headers_size`
+---@param bytes integer from 1
+---@return libevent.Http http
+function Http:set_max_headers_size(bytes) end
+
+--- Sets the option `max_body_size`.
+---
+--- C: `evhttp_set_max_body_size`
+---@param bytes? integer|false from 0; no limit if nil or false
+---@return libevent.Http http
+function Http:set_max_body_size(bytes) end
+
+--- Sets the option `default_content_type`.
+---
+--- C: `evhttp_set_default_content_type`
+---@param type? string|false none if nil or false
+---@return libevent.Http http
+function Http:set_default_content_type(type) end
+
+--- Sets the option `max_connections`. Those that there are stay.
+---
+--- C: none
+---@param n? integer|false from 1; no limit if nil or false
+---@return libevent.Http http
+function Http:set_max_connections(n) end
+
+--- Lets another server answer for the hosts of a pattern. Of that one only
+--- callbacks, its `max_body_size` and its own virtual hosts count: it needs no
+--- socket, and what it has of limits, times and methods is not looked at. Names
+--- of `add_server_alias` come before patterns; of those the first that fits
+--- counts, in the order in which they were added. For other hosts the server
+--- answers itself.
+--- Raises if the two would contain each other.
+---
+--- C: `evhttp_add_virtual_host`
+---@param pattern string a host in any case; "*" in it is any text
+---@param vhost libevent.Http
+---@return libevent.Http http
+function Http:add_virtual_host(pattern, vhost) end
+
+--- Takes all patterns of a virtual host away, and tells whether it had one.
+---
+--- C: `evhttp_remove_virtual_host`
+---@param vhost libevent.Http
+---@return boolean was
+function Http:remove_virtual_host(vhost) end
+
+--- Gives a server, or a virtual host of one, a name that it answers for,
+--- whatever the patterns say.
+---
+--- C: `evhttp_add_server_alias`
+---@param name string a host in any case
+---@return libevent.Http http
+function Http:add_server_alias(name) end
+
+--- Takes such a name away, and tells whether it was one.
+---
+--- C: `evhttp_remove_server_alias`
+---@param name string
+---@return boolean was
+function Http:remove_server_alias(name) end
+
+--- How many connections there are now, those included that wait for their next
+--- request.
+---
+--- C: none
+---@return integer count
+function Http:connection_count() end
+
+--- Ends without breaking anything off: listeners are closed, connections
+--- without a request too, and each other one with the answer that it waits for,
+--- which says so ("Connection: close"). `cb` is called from the loop when the
+--- last one is gone. `bind_socket` begins anew.
+---
+--- C: none
+---@param cb? fun(http: libevent.Http)
+---@return libevent.Http http
+function Http:stop(cb) end
+
+--- The base that the server is on.
+---
+--- C: none
+---@return libevent.Base base
+function Http:base() end
+
+--- Closes the listeners and all connections at once. Requests that are not
+--- answered hear nothing of it; to answer them later is a refusal (ECONNRESET).
+---
+--- C: `evhttp_free`
+---@return libevent.Http http
+function Http:close() end
+
+--- A message that has come, and the other one of the pair that it is: a
+--- server's callback gets a request and answers it; a client's gets its request
+--- again, with the answer.
+---
+--- A server's is answered once, now or later; to answer it twice raises.
+--- Whoever answers later holds it. One that is collected unanswered is answered
+--- 500, so that no client waits for nothing. After the answer, and when the
+--- client is gone, all that came can still be asked for, but the request has no
+--- connection: what needs one returns nil, "Connection reset by peer" and
+--- ECONNRESET.
+---
+--- Of a client's request, what came is the answer: to ask for it raises before
+--- its head is there.
+---@class libevent.HttpRequest
+local HttpRequest = {}
+
+--- The method: "GET".
+---
+--- C: `evhttp_request_get_command`
+---@return string method
+function HttpRequest:command() end
+
+--- The target as it was sent: "/a%20b?x=1", "http://host/path", "*".
+---
+--- C: `evhttp_request_get_uri`
+---@return string uri
+function HttpRequest:uri() end
+
+--- The path of the target: "/a b". It is decoded once, and "." and ".." are
+--- resolved after that; it never leads above "/": what would, or has a NUL or a
+--- "%" that begins no escape, has been answered 400. "*" for `OPTIONS *`, the
+--- target for CONNECT: "host:443".
+--- Raises for a client's.
+---
+--- C: `evhttp_uri_get_path`
+---@return string path
+function HttpRequest:path() end
+
+--- What stands behind the "?", as it was sent; nil without one.
+--- Raises for a client's.
+---
+--- C: `evhttp_uri_get_query`
+---@return string|nil query
+function HttpRequest:query_string() end
+
+--- The query, taken apart: "a=1&b=%32+3" is `{{"a", "1"}, {"b", "2 3"}, a =
+--- "1", b = "2 3"}`. Names and values are decoded, "+" is a space, a "%" that
+--- begins no escape stays; a name without "=" has the value "", and empty parts
+--- are left out. Or of a name all values, nil if there are none.
+--- Raises for a client's.
+---
+--- C: `evhttp_parse_query`
+---@param name? string
+---@return libevent.httplist|string|nil values
+---@return string ...
+function HttpRequest:query(name) end
+
+--- The version of what came, "1.1" or "1.0".
+---
+--- C: none
+---@return string version
+function HttpRequest:version() end
+
+--- The host that is asked for, in lower case and without a port; from the
+--- target, if that has one. An IPv6 address has its brackets. nil if there is
+--- none, as HTTP/1.0 allows.
+--- Raises for a client's.
+---
+--- C: `evhttp_request_get_host`
+---@return string|nil host
+function HttpRequest:host() end
+
+--- The values that a header has, each field a result, nil if there is none.
+---
+--- C: `evhttp_find_header`
+---@param name string in any case
+---@return string|nil value
+---@return string ...
+function HttpRequest:find_header(name) end
+
+--- All header fields; names are in lower case.
+---
+--- C: `evhttp_request_get_input_headers`
+---@return libevent.httplist list
+function HttpRequest:headers() end
+
+--- The fields that came after a body in chunks, likewise; empty before its end.
+---
+--- C: none
+---@return libevent.httplist list
+function HttpRequest:trailers() end
+
+--- The status of the answer: the one that came, or of a server's request the
+--- one that its callback has sent; nil before.
+---
+--- C: `evhttp_request_get_response_code`
+---@return integer|nil status
+function HttpRequest:response_code() end
+
+--- The words that came with the status, "OK"; they may be none: "".
+--- Raises for a server's.
+---
+--- C: `evhttp_request_get_response_code_line`
+---@return string reason
+function HttpRequest:response_code_line() end
+
+--- The body that was collected, as a Buffer of the request's, from which it can
+--- be moved on. What is taken from it is not in `body` any more.
+---
+--- C: `evhttp_request_get_input_buffer`
+---@return libevent.Buffer buffer
+function HttpRequest:input_buffer() end
+
+--- The body that was collected, "" if there is none, or it is streamed.
+---
+--- C: `evhttp_request_get_input_buffer`
+---@return string body
+function HttpRequest:body() end
+
+--- The address of the other side; "unix:" for a unix socket. It is known after
+--- the end of the connection, too; of a client's request not before it is
+--- connected.
+---
+--- C: `evhttp_connection_get_peer`, `evhttp_connection_get_addr`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function HttpRequest:peername() end
+
+--- The base that its connection is on.
+---
+--- C: `evhttp_connection_get_base`
+---@return libevent.Base|nil base
+---@return string? message
+---@return integer? errno
+function HttpRequest:base() end
+
+--- Sets the function for a streamed body: called with each piece of it as it
+--- comes, and with nil at its end. Before it is set nothing of the body is
+--- read, and a client that asks first (`Expect: 100-continue`) is not told to
+--- send. The answer may be sent before the end; what still comes then is read
+--- for nobody, up to 256 KiB. A body that does not come to its end is told to
+--- `set_closecb`'s function alone.
+--- Raises if the body is not streamed: see `set_cb`, `make_request`.
+---
+--- C: `evhttp_request_set_chunked_cb`
+---@param cb? fun(req: libevent.HttpRequest, data: string|nil) nil: wait again
+---@return libevent.HttpRequest req
+function HttpRequest:set_chunked_cb(cb) end
+
+--- Reads no more of a streamed body than 64 KiB ahead, until `resume`: the
+--- sender has to wait. No timeout of a body runs meanwhile at a server.
+--- Raises if the body is not streamed.
+---
+--- C: none
+---@return libevent.HttpRequest req
+function HttpRequest:pause() end
+
+--- Goes on with a body.
+--- Raises if it is not streamed.
+---
+--- C: none
+---@return libevent.HttpRequest req
+function HttpRequest:resume() end
+
+--- Adds a field to the answer's head.
+---
+--- Content-Length is the body's, and Date and Content-Type are added if they
+--- are not there. "Connection: close" ends the connection after the answer.
+--- Raises as `libevent.httpheaders` says, when the answer has begun, and for a
+--- client's.
+---
+--- C: `evhttp_add_header`
+---@param name string
+---@param value string|number
+---@return libevent.HttpRequest req
+function HttpRequest:add_header(name, value) end
+
+--- Takes all fields of that name that were added away, and tells whether there
+--- was one.
+---
+--- C: `evhttp_remove_header`
+---@param name string in any case
+---@return boolean was
+function HttpRequest:remove_header(name) end
+
+--- Takes away all fields that were added.
+---
+--- C: `evhttp_clear_headers`
+---@return libevent.HttpRequest req
+function HttpRequest:clear_headers() end
+
+--- Answers. To HEAD, and with the statuses 204 and 304, the body is not sent;
+--- HEAD is told its length.
+---
+--- nil if the client is gone, or the file cannot be read.
+--- Raises if it is answered already, and for a Content-Length that is not the
+--- body's.
+---
+--- C: `evhttp_send_reply`
+---@param status integer 200 to 599
+---@param reason? string without control characters; the usual words if nil
+---@param body? libevent.httpbody
+---@param headers? libevent.httpheaders
+---@return libevent.HttpRequest|nil req
+---@return string? message
+---@return integer? errno
+function HttpRequest:send_reply(status, reason, body, headers) end
+
+--- Answers with a small page that says what is wrong. Headers that were added
+--- before are sent with it.
+---
+--- C: `evhttp_send_error`
+---@param status integer 300 to 599
+---@param reason? string the usual words if nil
+---@return libevent.HttpRequest|nil req
+---@return string? message
+---@return integer? errno
+function HttpRequest:send_error(status, reason) end
+
+--- Begins an answer, whose body follows in pieces: in chunks, or as it is if
+--- there is a Content-Length among the headers. To a client of HTTP/1.0 a body
+--- without that ends with the connection.
+---
+--- C: `evhttp_send_reply_start`
+---@param status integer 200 to 599
+---@param reason? string the usual words if nil
+---@param headers? libevent.httpheaders
+---@return libevent.HttpRequest|nil req
+---@return string? message
+---@return integer? errno
+function HttpRequest:send_reply_start(status, reason, headers) end
+
+--- Sends a piece of the body. It is taken, however much is still to be sent: to
+--- be no faster than the client, send the next piece in `cb`, which is called
+--- when this one and all before it have been handed to the kernel; not if the
+--- client goes before that.
+--- Raises if it is more than the Content-Length, and before the start of the
+--- answer and after its end.
+---
+--- C: `evhttp_send_reply_chunk`, `evhttp_send_reply_chunk_with_cb`
+---@param data libevent.data
+---@param cb? fun(req: libevent.HttpRequest)
+---@return libevent.HttpRequest|nil req
+---@return string? message
+---@return integer? errno
+function HttpRequest:send_reply_chunk(data, cb) end
+
+--- Ends the answer.
+--- Raises if bytes of its Content-Length are missing.
+---
+--- C: `evhttp_send_reply_end`
+---@param trailers? libevent.httpheaders fields after a body in chunks
+---@return libevent.HttpRequest|nil req
+---@return string? message
+---@return integer? errno
+function HttpRequest:send_reply_end(trailers) end
+
+--- Sends a piece of a client's body, from its `stream` function on, as
+--- `send_reply_chunk` does. A server may answer before it has all of it: then
+--- this is nil, "Connection reset by peer" and ECONNRESET.
+--- Raises before that function is called, after `send_end`, and for more than
+--- the Content-Length.
+---
+--- C: none
+---@param data libevent.data
+---@param cb? fun(req: libevent.HttpRequest)
+---@return libevent.HttpRequest|nil req
+---@return string? message
+---@return integer? errno
+function HttpRequest:send_chunk(data, cb) end
+
+--- Ends it.
+---
+--- C: none
+---@param trailers? libevent.httpheaders
+---@return libevent.HttpRequest|nil req
+---@return string? message
+---@return integer? errno
+function HttpRequest:send_end(trailers) end
+
+--- Sets a function that is called when all of the answer has been handed to the
+--- kernel; not if the client goes before that.
+--- Raises after the answer's end, and for a client's.
+---
+--- C: `evhttp_request_set_on_complete_cb`
+---@param cb? fun(req: libevent.HttpRequest)
+---@return libevent.HttpRequest req
+function HttpRequest:set_on_complete_cb(cb) end
+
+--- Ends HTTP on the connection, which is the script's from now on, with what
+--- has come already in its input: a Bufferevent without callbacks and timeouts,
+--- not yet reading. A server answers 101 with the protocol, or 200 without one,
+--- as CONNECT wants it; what was asked for in the header Upgrade is for the
+--- script to look at. A client may, in the callback of a request that was
+--- answered 101, or of a CONNECT that succeeded; the arguments are a server's.
+--- To the server it is gone: `stop` does not wait for it.
+--- Raises while a body is still to come, and for any other answer.
+---
+--- C: `evhttp_connection_get_bufferevent`
+---@param protocol? string "websocket"
+---@param headers? libevent.httpheaders
+---@return libevent.Bufferevent|nil conn
+---@return string? message
+---@return integer? errno
+function HttpRequest:upgrade(protocol, headers) end
+
+--- Sets a function that is told when a server's client goes before its answer
+--- is complete; `what` is
+--- * "eof": it has closed its side. If all of the request is there it may still
+---   read, and be answered;
+--- * "timeout" or "error": it is gone, or has been answered an error, as its
+---   body took too long, was too long (EMSGSIZE) or was not right (EPROTO);
+---   `message` and `errno` tell more.
+---
+--- Raises for a client's.
+---
+--- C: `evhttp_connection_set_closecb`
+---@param cb? libevent.httpclosecb
+---@return libevent.HttpRequest req
+function HttpRequest:set_closecb(cb) end
+
+--- Of a server: closes the connection without an answer, or in the middle of
+--- one. Of a client: cancels the request; no callback of it is called any more,
+--- and if it was in flight its connection is closed. When it is over this does
+--- nothing.
+---
+--- C: `evhttp_cancel_request`
+---@return libevent.HttpRequest req
+function HttpRequest:close() end
+
+--- A client's connection to one host. It connects when there is something to
+--- ask, asks one request after the other, and stays connected for more. While
+--- a request waits or is in flight it stays alive by itself and keeps the loop
+--- running; between requests nothing of it is in the loop.
+---@class libevent.HttpConnection
+local HttpConnection = {}
+
+--- Makes one; nothing happens before `make_request`.
+---
+--- C: `evhttp_connection_base_new`
+---@param host string a name, an IP address, or "unix:/path"
+---@param port? integer 1 to 65535; nil for a path
+---@param options? libevent.HttpConnectionOptions
+---@return libevent.HttpConnection conn
+function Base:http_connection(host, port, options) end
+
+--- Asks for something, when those that were asked before it are answered.
+---
+--- The callback is called once, from the loop, never inside this call: with the
+--- request, when all of the answer is there, whatever its status; or with nil,
+--- a message and an errno: it could not be connected to, or the connection
+--- ended before the answer did (ECONNRESET), the time is over (ETIMEDOUT), the
+--- answer is no HTTP (EPROTO) or too long (EMSGSIZE).
+---
+--- A server may have closed a connection that had nothing to do. A request that
+--- finds that out is sent once more by a new one, if that does no harm: GET,
+--- HEAD, PUT, DELETE, OPTIONS, TRACE, without a body that is moved or streamed.
+---
+--- Redirections are answers like others. Answers 1xx are left out, but 101.
+--- Raises for a method that is no token of HTTP or has more than 23 bytes, for
+--- a target with spaces or other bytes that must be encoded, and for both
+--- `body` and `stream`.
+---
+--- C: `evhttp_make_request`, `evhttp_request_new`
+---@param method string "GET"
+---@param uri string the target: "/path?query"
+---@param options libevent.HttpRequestOptions|nil
+---@param cb libevent.httpdonecb
+---@return libevent.HttpRequest req
+function HttpConnection:make_request(method, uri, options, cb) end
+
+--- The address that it is connected to; nil if it is not.
+---
+--- C: `evhttp_connection_get_peer`, `evhttp_connection_get_addr`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function HttpConnection:peername() end
+
+--- The base that it is on.
+---
+--- C: `evhttp_connection_get_base`
+---@return libevent.Base base
+function HttpConnection:base() end
+
+--- Ends it. No callback of its requests is called any more.
+---
+--- C: `evhttp_connection_free`
+---@return libevent.HttpConnection conn
+function HttpConnection:close() end
 
 return libevent

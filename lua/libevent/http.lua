@@ -4,6 +4,7 @@
 
 local form = require "libevent.form"
 local html = require "libevent.html"
+local http_request = require "libevent.http_request"
 local httpdate = require "libevent.httpdate"
 local multipart = require "libevent.multipart"
 local uri = require "libevent.uri"
@@ -21,6 +22,7 @@ local http = {
   parse_form = form.parse_form,
   build_multipart = form.build_multipart,
   multipart = multipart.multipart,
+  request = http_request.request,
   htmlescape = html.htmlescape,
   date = httpdate.date,
   parse_date = httpdate.parse_date,

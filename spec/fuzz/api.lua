@@ -107,6 +107,18 @@ before["libevent.Bufferevent.connect_hostname"] = function(args)
   args.n = math.max(args.n, 4)
 end
 
+before["libevent.Base.http_connection"] = function(args)
+  args[4] = completed(args[4], "dns", function()
+    return pool.object "libevent.Dns" or nil
+  end)
+  if type(args[2]) == "string" and not args[2]:find "^[%d:]+$"
+     and not args[2]:find "^127%." and not args[2]:find "^unix:"
+     and (type(args[4]) ~= "table" or args[4].dns == nil) then
+    args[2] = "127.0.0.1"       -- a name, and nobody to ask for it
+  end
+  args.n = math.max(args.n, 4)
+end
+
 --- See values.lua on signals.
 before["libevent.Base.signal"] = function(args)
   if type(args[2]) == "number" or type(args[2]) == "string" then
@@ -134,6 +146,7 @@ end
 --- The argument that is the callee's from now on, if it is a number.
 local taken = {["libevent.closesocket"] = 1, ["libevent.Base.listener"] = 2,
                ["libevent.Base.dns_server"] = 2,
+               ["libevent.Http.bind_socket"] = 2,
                ["libevent.Base.bufferevent"] = 2,
                ["libevent.Bufferevent.setfd"] = 2}
 
@@ -175,6 +188,9 @@ local function check(name, message)
   end
 end
 
+--- These leave a number to the caller when they fail.
+local refuses = {listener = true, dns_server = true, bind_socket = true}
+
 local function invoke(class, method, args)
   local name = class .. "." .. method
   if before[name] then before[name](args) end
@@ -185,10 +201,7 @@ local function invoke(class, method, args)
   local ok, result = results[1], results[2]
   count(name, ok, result, results[3])
   if not ok then check(name, result) end
-  if fd and (not ok or result == nil and (method == "listener"
-                                          or method == "dns_server")) then
-    pool.own(fd)
-  end
+  if fd and (not ok or result == nil and refuses[method]) then pool.own(fd) end
   if ok and after[name] then after[name](args, table.unpack(results, 2)) end
   for i = 2, results.n do pool.keep(results[i]) end
   return ok, result
@@ -350,6 +363,100 @@ create["libevent.DnsQuery"] = function()
   return pool.object "libevent.DnsQuery"
 end
 
+local function keep(object)
+  pool.keep(object)
+  return object
+end
+
+--- What a server does with a request, each with anything in between.
+local handlers = {
+  function(req) try(req, "send_reply", 200, nil, "body") end,
+  function(req)
+    try(req, "add_header", "X-A", "v")
+    try(req, "remove_header", "X-A")
+    try(req, "clear_headers")
+    try(req, "set_on_complete_cb", callback())
+    if random(2) == 1 then values.react(req) end
+    try(req, "send_error", 404)
+  end,
+  function(req)
+    try(req, "send_reply_start", 200)
+    if random(2) == 1 then values.react(req) end
+    try(req, "send_reply_chunk", "data", callback())
+    try(req, "send_reply_end", values.sensible "libevent.httpheaders")
+  end,
+  function(req)
+    try(req, "set_chunked_cb", function(_, data)
+      values.react(req)
+      if not data then try(req, "send_reply", 200) end
+    end)
+    if random(2) == 1 then try(req, "pause") end
+    try(req, "resume")
+  end,
+  function(req) ready(try(req, "upgrade", "x")) end,
+  function(req) try(req, "set_closecb", callback()) end,
+  function() end
+}
+
+local function handler()
+  local f = one(handlers)
+  return function(req)
+    f(keep(req))
+    return values.react(req)
+  end
+end
+
+--- How a body goes out with a request, or none.
+local function upload()
+  return {stream = function(req)
+    keep(req)
+    try(req, "send_chunk", "data", callback())
+    if random(2) == 1 then values.react(req) end
+    try(req, "send_end", values.sensible "libevent.httpheaders")
+  end, chunked_cb = random(2) == 1 and callback() or nil}
+end
+
+create["libevent.Http"] = function()
+  local options = random(3) == 1 and values.sensible "libevent.HttpOptions"
+                  or nil
+  local http = try(base(), "http", options)
+  try(http, "set_gencb", handler(), {stream = random(2) == 1})
+  try(http, "set_cb", "/", handler())
+  return http
+end
+
+create["libevent.HttpConnection"] = function()
+  return try(base(), "http_connection",
+             values.sensible("string", "libevent.Base.http_connection.host"),
+             one {4000, 4001},
+             values.sensible "libevent.HttpConnectionOptions")
+end
+
+--- A server, and one who asks it, for some turns of the loop.
+local function ask(turns)
+  local b = base()
+  local http = try(b, "http") or pool.object "libevent.Http"
+  try(http, "set_gencb", handler(), {stream = random(2) == 1})
+  local listener = try(http, "bind_socket",
+    values.sensible("string", "libevent.Base.dns_server.address"))
+  local _, address = pcall(function() return listener:sockname() end)
+  local host, port = tostring(address):match "^([%d.]+):(%d+)$"
+  local conn = host and try(b, "http_connection", host, tonumber(port))
+               or pool.object "libevent.HttpConnection"
+  for _ = 1, random(3) do
+    try(conn, "make_request", one {"GET", "POST", "HEAD"}, one {"/a?b=c", "/"},
+        random(2) == 1 and upload()
+        or values.sensible "libevent.HttpRequestOptions", callback())
+  end
+  for _ = 1, turns do try(b, "loop", "nonblock") end
+  return b, http
+end
+
+create["libevent.HttpRequest"] = function()
+  ask(9)
+  return pool.object "libevent.HttpRequest"
+end
+
 action(12, function()           -- any functions of one object
   local class = one(pool.classes)
   local object = random(3) > 1 and pool.object(class) or create[class]()
@@ -409,6 +516,18 @@ action(1, function()            -- two connections joined
                                random(2) == 1 and callback() or nil, n = 3})
 end)
 
+action(3, function()            -- requests
+  ask(random(0, 19))
+end)
+
+action(1, function()            -- a virtual host
+  local b, http = ask(0)
+  local vhost = try(b, "http")
+  try(vhost, "set_gencb", handler())
+  try(http, "add_virtual_host", one {"*", "127.*"}, vhost)
+  if random(2) == 1 then try(http, "remove_virtual_host", vhost) end
+end)
+
 action(1, function()            -- a limit
   local bev = create["libevent.Bufferevent"]()
   try(bev, "set_rate_limit", {read = 9999, write = one {1, 9999}})
@@ -454,7 +573,7 @@ function step()
 end
 
 --- What a callback is given can be used later.
-local function keep(...)
+local function keepall(...)
   for i = 1, select("#", ...) do
     local value = select(i, ...)
     pool.keep(type(value) == "table" and rawget(value, "object") or value)
@@ -501,7 +620,7 @@ end
 
 function values.react(...)
   if quiet then return end
-  keep(...)
+  keepall(...)
   depth = depth + 1
   if depth <= 3 then
     for _ = 1, random(0, 2) do pcall(step) end

@@ -252,4 +252,8 @@ end
 
 -- ====}
 
+for name, target in pairs(loadfile "spec/fuzz/http_parsers.lua"(parse)) do
+  targets[name] = target
+end
+
 return targets

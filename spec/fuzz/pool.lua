@@ -47,8 +47,11 @@ function pool.classof(value)
   return type(name) == "string" and objects[name] and name or nil
 end
 
+--- A buffer from which a finalizer takes just as it is read says so, and is
+--- open.
 function pool.isopen(object)
-  return not tostring(object):find "closed"
+  local ok, text = pcall(tostring, object)
+  return not (ok and text:find "closed")
 end
 
 --- Every loop of a base ends after DEADLINE, whatever the program does: a

@@ -20,6 +20,14 @@ end
 
 local classes, params, class, alias = {}, {}, nil, nil
 
+--- A class has the fields of the one that it goes on from.
+local function begin(name, parent)
+  class = name
+  if parent then
+    fields[name] = table.move(fields[parent], 1, #fields[parent], 1, {})
+  end
+end
+
 local function define(owner, name)
   local of = classes[owner]
   functions[of] = functions[of] or {}
@@ -37,7 +45,9 @@ for line in io.lines "lua/libevent/_meta.lua" do
   else
     alias = nil
   end
-  class = line:match "^%-%-%-@class (%S+)" or class
+  if line:match "^%-%-%-@class" then
+    begin(line:match "@class ([%w.]+)", line:match "@class [%w.]+: (%S+)")
+  end
   if line:match "^%-%-%-@param" then
     params[#params + 1] = param(line)
   elseif line:match "^%-%-%-@field" then

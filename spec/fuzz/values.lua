@@ -151,8 +151,25 @@ local function choice(list)
   return function() return one(list) end
 end
 
+--- Header fields by their names, or in order; now and then one that is wrong.
+local function headers()
+  local value = choice {"v", "v", 7, "", "a b", "a\r\nb: c"}
+  local header = choice {"X-A", "X-A", "Content-Type", "Set-Cookie", "Date",
+                         "Connection", "Content-Length", "bad name"}
+  local list, named = {}, random(2) == 1
+  for _ = 1, random(0, 3) do
+    if named then
+      list[header()] = random(4) == 1 and {value(), value()} or value()
+    else
+      list[#list + 1] = {header(), value()}
+    end
+  end
+  return list
+end
+
 local generators = {
   ["nil"] = function() end,
+  ["false"] = function() return false end,
   ["function"] = callback,
   ["file*"] = file,
   ["string[]"] = function() return {one(libevent.methods()), "none"} end,
@@ -162,7 +179,8 @@ local generators = {
   ["libevent.descriptor"] = descriptor, ["libevent.address"] = address,
   ["libevent.filtercb"] = filter, ["libevent.eventcb"] = callback,
   ["libevent.relaycb"] = callback, ["libevent.resolvecb"] = callback,
-  ["libevent.reversecb"] = callback
+  ["libevent.reversecb"] = callback, ["libevent.httpdonecb"] = callback,
+  ["libevent.httpclosecb"] = callback, ["libevent.httpheaders"] = headers
 }
 
 --- Whom to ask: a server of the program's own, or where nobody answers, never
@@ -197,6 +215,11 @@ end
 local hosts = {"127.0.0.1", "::1", "fe80::1%1", "1.2.3.4.5\0", ""}
 local small = choice {0, 0, 0, 1, 255}
 local rate = choice {1, 1000, 100000, 2147483647}
+local size = choice {0, 1, 100, 1000, 100000, false}
+local path = choice {"/", "/", "/a", "/a b", "", "a"}
+local status = choice {200, 200, 200, 204, 304, 404, 599, 600, 100}
+local header = choice {"X-A", "host", "Content-Length", "bad name"}
+local host = choice {"*", "*.example", "h", "H", "a*b", ""}
 
 --- Where the type is not the whole truth.
 local special = {
@@ -276,6 +299,42 @@ local special = {
   ["libevent.DnsQuery.add_ptr_reply.hostname"] = name,
   ["libevent.DnsQuery.add_cname_reply.name"] = name,
   ["libevent.DnsQuery.add_cname_reply.cname"] = name,
+  ["libevent.Http.bind_socket.address"] = function()
+    return random(4) == 1 and owndescriptor() or address()
+  end,
+  ["libevent.Http.set_cb.path"] = path,
+  ["libevent.Http.del_cb.path"] = path,
+  ["libevent.Http.add_virtual_host.pattern"] = host,
+  ["libevent.Http.add_server_alias.name"] = host,
+  ["libevent.Http.remove_server_alias.name"] = host,
+  ["libevent.HttpOptions.max_line_size"] = size,
+  ["libevent.HttpOptions.max_headers_size"] = size,
+  ["libevent.HttpOptions.max_body_size"] = size,
+  ["libevent.HttpOptions.max_connections"] = choice {1, 2, 100, false},
+  ["libevent.HttpOptions.default_content_type"] = choice {"x/y", "", false},
+  ["libevent.HttpPathOptions.max_body_size"] = size,
+  ["libevent.HttpRequest.find_header.name"] = header,
+  ["libevent.HttpRequest.add_header.name"] = header,
+  ["libevent.HttpRequest.add_header.value"] = choice {"v", 7, "", "a\nb"},
+  ["libevent.HttpRequest.remove_header.name"] = header,
+  ["libevent.HttpRequest.query.name"] = choice {"a", "b", ""},
+  ["libevent.HttpRequest.send_reply.status"] = status,
+  ["libevent.HttpRequest.send_reply.reason"] = choice {"Fine", "", "a\rb"},
+  ["libevent.HttpRequest.send_reply_start.status"] = status,
+  ["libevent.HttpRequest.send_reply_start.reason"] = choice {"Fine", "a\nb"},
+  ["libevent.HttpRequest.send_error.status"] = choice {300, 404, 500, 200},
+  ["libevent.HttpRequest.send_error.reason"] = choice {"<b>&", "", "a\nb"},
+  ["libevent.HttpRequest.upgrade.protocol"] = choice {"x", "", "a\nb"},
+  ["libevent.Base.http_connection.host"] = function()
+    return one {net, net, "::1", "www.example", "unix:" .. values.path, "a/b"}
+  end,
+  ["libevent.Base.http_connection.port"] = choice {4000, 4001, 1, nil, 0},
+  ["libevent.HttpConnectionOptions.max_headers_size"] = size,
+  ["libevent.HttpConnectionOptions.max_body_size"] = size,
+  ["libevent.HttpConnection.make_request.method"] =
+    choice {"GET", "POST", "HEAD", "CONNECT", "OPTIONS", "a b", ""},
+  ["libevent.HttpConnection.make_request.uri"] =
+    choice {"/", "/a?a=1&b", "/a%20b", "/%", "*", "h:1", "a b", ""},
   ["libevent.DnsQuery.add_reply.name"] = name,
   ["libevent.DnsQuery.add_reply.data"] = function()
     return random(2) == 1 and name() or bytes()
