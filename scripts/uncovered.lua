@@ -73,6 +73,8 @@ local reasons = {
   ["core.c: checkversion"] = {"another libevent at run time"},
   ["event.c: lualibevent_giveevent"] = system,
   ["event.c: onevent"] = {"closed between two calls for one signal", sometimes},
+  ["http.c: freehttp"] = {
+    "its connections are newer than it, and end first", sometimes},
   ["http_client.c: freeclient"] = {
     "its connection is newer than it, and ends first"},
   ["http_client.c: begin"] = lack,
@@ -81,6 +83,7 @@ local reasons = {
     "a server that resets a connection just as it is used again", sometimes},
   ["http_client.c: transmit"] = race,
   ["http_client.c: undo"] = {"closed and raised in one callback"},
+  ["http_reply.c: give_up"] = {"a system call that fails in the PLAIN build"},
   ["http_reply.c: levL_replyerror"] = lack,
   ["http_reply.c: lev_httprequest_send_reply"] = race,
   ["http_reply.c: lev_httprequest_send_reply_end"] = lack,
