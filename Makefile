@@ -21,6 +21,8 @@ LUA_LIBS = $(shell $(PKG_CONFIG) --libs $(LUA_PC))
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
 EVENT_CFLAGS = $(shell $(PKG_CONFIG) --cflags libevent_core)
 EVENT_LIBS = $(shell $(PKG_CONFIG) --libs libevent_extra libevent_core)
+SSL_CFLAGS = $(shell $(PKG_CONFIG) --silence-errors --cflags openssl)
+SSL_LIBS = $(shell $(PKG_CONFIG) --silence-errors --libs "openssl >= 3.0")
 
 CFLAGS = -O2 -g
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes
@@ -71,6 +73,9 @@ SYSTEM_LIBS = -lpthread -ldl -lm
 HOST_LIBS = $(EVENT_LIBS) $(LUA_LIBS) $(SYSTEM_LIBS)
 
 CORE = $(BUILD)/libevent/core.so
+TLS = $(BUILD)/libevent/tls.so
+TLS_OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/tls/*.c)) \
+  $(BUILD)/values.o
 OBJECTS = $(patsubst src/%.c,$(BUILD)/%.o,$(wildcard src/*.c))
 TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
   LUA_CPATH="$(CURDIR)/$(BUILD)/?.so;;$(CURDIR)/$(BUILD)/standin/?.so" \
@@ -80,10 +85,11 @@ TREE = LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
 HOSTS = scripted_server threads states one_executable
 RACES = $(if $(filter build,$(BUILD)),threads_races)
 # What the specs and the benchmarks run beside Lua.
-TOOLS = $(BUILD)/load $(BUILD)/http_load $(BUILD)/host $(BUILD)/threads \
-  $(BUILD)/pipes $(BUILD)/embedding \
+TOOLS = $(BUILD)/load $(BUILD)/http_load $(BUILD)/tls_load $(BUILD)/host \
+  $(BUILD)/threads $(BUILD)/pipes $(BUILD)/embedding \
   $(addprefix $(BUILD)/examples/,$(HOSTS) $(RACES)) \
-  $(BUILD)/torture $(BUILD)/parsers $(BUILD)/faults.so $(BUILD)/standin/posix.so
+  $(BUILD)/torture $(BUILD)/parsers $(BUILD)/faults.so \
+  $(BUILD)/standin/posix.so $(BUILD)/keyupdates
 SPECS = spec
 # JOBS test runners side by side, a file each, but those that SKIP names; or one
 # for all of them, if JOBS is nothing.
@@ -94,14 +100,24 @@ BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" $(filter-out $(SKIP), \
 SECONDS = 180
 
 .PHONY: all run test examples valgrind coverage soak bench fuzz fuzz-parsers \
-  lint install uninstall clean env
+  testssl lint install uninstall clean env
 
-all: $(CORE)
+# Without OpenSSL all but libevent.tls.
+all: $(CORE) $(if $(SSL_LIBS),$(TLS))
 
 $(CORE): $(OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(SHARED) $(SANFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(EVENT_LIBS) \
 	  -lpthread
+
+$(TLS): $(TLS_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(SHARED) $(SANFLAGS) $(LDFLAGS) -o $@ $(TLS_OBJECTS) $(SSL_LIBS) \
+	  $(EVENT_LIBS) -lpthread
+
+$(BUILD)/tls/%.o: src/tls/%.c $(wildcard src/*.h src/tls/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(SSL_CFLAGS) -Isrc -c -o $@ $<
 
 $(BUILD)/%.o: src/%.c $(wildcard src/*.h) | $(BUILD)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
@@ -182,7 +198,7 @@ valgrind:
 # exports is not what it does in this build.
 coverage:
 ifdef COV
-	@rm -f $(BUILD)/*.gcda
+	@rm -f $(BUILD)/*.gcda $(BUILD)/tls/*.gcda
 	@$(MAKE) --no-print-directory -s test \
 	  SPECS="$(filter-out spec/package_spec.lua,$(wildcard spec/*_spec.lua))"
 	@$(LUA) scripts/coverage.lua $(BUILD) >doc/coverage.md
@@ -202,17 +218,17 @@ soak:
 # bench/RESULTS.md; with ONLY=pattern only some cases, and onto the screen.
 ROUNDS = 7
 ONLY =
-BENCHES = $(addprefix $(BUILD)/bench/,epoll events bufferevent evhttp timers \
-  dispatch)
+BENCHES = $(addprefix $(BUILD)/bench/,epoll events bufferevent evhttp \
+  tls_bufferevent timers dispatch)
 bench:
 	@scripts/dependencies bench
 	@$(MAKE) --no-print-directory -s all $(BUILD)/load $(BUILD)/http_load \
-	  $(BENCHES)
+	  $(BUILD)/tls_load $(BENCHES)
 	@$(TREE) BUILD=$(CURDIR)/$(BUILD) $(LUA) bench/bench.lua $(ROUNDS) "$(ONLY)"
 
 # Random programs on the whole API, under the sanitizers, for SECONDS, or with
-# PROGRAM=dns mutated packets of DNS, with PROGRAM=http mutated messages; with
-# SEED=n those of one seed.
+# PROGRAM=dns mutated packets of DNS, with PROGRAM=http mutated messages, with
+# PROGRAM=tls a man in the middle; with SEED=n those of one seed.
 fuzz:
 ifdef SAN
 	@scripts/dependencies test
@@ -236,17 +252,27 @@ build-fuzz/parsers: spec/fuzz/parsers.c $(wildcard src/*.[ch])
 	  -fno-sanitize-recover=all -DLIBFUZZER -Isrc $(LUA_CFLAGS) \
 	  $(EVENT_CFLAGS) -o $@ $(filter %.c,$^) $(HOST_LIBS)
 
-$(BUILD)/load $(BUILD)/http_load: $(BUILD)/%: bench/%.c bench/client.c \
-  bench/client.h | $(BUILD)
-	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $(filter %.c,$^)
+$(BUILD)/load $(BUILD)/http_load $(BUILD)/tls_load: $(BUILD)/%: bench/%.c \
+  bench/client.c bench/client.h | $(BUILD)
+	$(CC) -std=c99 $(WARN) $(CFLAGS) -o $@ $(filter %.c,$^) $(CLIENT_LIBS)
+
+$(BUILD)/tls_load: CFLAGS += $(SSL_CFLAGS)
+$(BUILD)/tls_load: CLIENT_LIBS = $(SSL_LIBS)
 
 $(BUILD)/bench/%: bench/servers/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=c99 $(WARN) $(EVENT_CFLAGS) $(CFLAGS) -o $@ $< $(EVENT_LIBS)
 
+$(BUILD)/bench/tls_bufferevent: CFLAGS += $(SSL_CFLAGS)
+$(BUILD)/bench/tls_bufferevent: EVENT_LIBS += -levent_openssl $(SSL_LIBS)
+
 $(BUILD)/bench/%: bench/%/libevent.c
 	@mkdir -p $(@D)
 	$(CC) -std=c99 $(WARN) $(EVENT_CFLAGS) $(CFLAGS) -o $@ $< $(EVENT_LIBS)
+
+# A client of TLS that has nothing of ours.
+$(BUILD)/keyupdates: spec/c/keyupdates.c | $(BUILD)
+	$(CC) -std=c99 $(WARN) $(SSL_CFLAGS) $(CFLAGS) -o $@ $< $(SSL_LIBS)
 
 # Stands before libc: nothing of it may be instrumented.
 $(BUILD)/faults.so: spec/c/faults.c | $(BUILD)
@@ -258,13 +284,18 @@ $(BUILD)/standin/posix.so: spec/c/posix.c
 	$(CC) $(CFLAGS_ALL) -fvisibility=default $(SHARED) -o $@ $<
 
 # Host programs: Lua and the objects of the module linked in.
-$(BUILD)/host $(BUILD)/threads $(BUILD)/torture: $(BUILD)/%: spec/c/%.c \
-  src/lualibevent.h $(OBJECTS) $(BUILD)/embedded/libevent.o
-	$(CC) $(CFLAGS_ALL) -Isrc $(WRAPPED) -o $@ $(filter %.c %.o,$^) $(HOST_LIBS)
+$(BUILD)/host $(BUILD)/threads: $(BUILD)/%: spec/c/%.c src/lualibevent.h \
+  $(OBJECTS) $(BUILD)/embedded/libevent.o
+	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $(filter %.c %.o,$^) $(HOST_LIBS)
 
-# What the third one puts functions of its own in place of.
-$(BUILD)/torture: WRAPPED = $(addprefix -Wl$(comma)--wrap=,malloc calloc \
-  realloc free bufferevent_filter_new event_reinit)
+# A third one, with TLS in it, too, and what it puts functions of its own in
+# place of.
+WRAPPED = malloc calloc realloc free strdup bufferevent_filter_new event_reinit
+$(BUILD)/torture: spec/c/torture.c src/lualibevent.h $(OBJECTS) \
+  $(BUILD)/embedded/libevent.o $(TLS_OBJECTS)
+	$(CC) $(CFLAGS_ALL) $(SSL_CFLAGS) -Isrc $(addprefix \
+	  -Wl$(comma)--wrap=,$(WRAPPED)) -o $@ $(filter %.c %.o,$^) $(SSL_LIBS) \
+	  $(HOST_LIBS)
 comma = ,
 
 # The second one again, its wakers as they are where there is no eventfd.
@@ -276,15 +307,23 @@ $(BUILD)/pipes: spec/c/threads.c src/waker.c $(OBJECTS)
 $(BUILD)/parsers: spec/fuzz/parsers.c $(OBJECTS)
 	$(CC) $(CFLAGS_ALL) -Isrc -o $@ $< $(OBJECTS) $(HOST_LIBS)
 
+# What testssl.sh says of the HTTPS example, in a minute.
+testssl:
+	@scripts/dependencies testssl
+	@$(MAKE) --no-print-directory -s all
+	@$(TREE) scripts/testssl
+
+# Leaks are valgrind's: gcc takes what lies behind a pointer for lost.
 lint:
 	@scripts/dependencies lint
 	$(LUACHECK) lua examples spec bench
 	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
 	  --enable=warning,performance,portability -Isrc src examples/embedding
-	for file in src/*.c; do gcc $(CFLAGS_ALL) -fanalyzer -Werror -c \
-	  -o /dev/null $$file || exit 1; done
-	clang-tidy -quiet src/*.c -- -std=c99 $(LUA_CFLAGS) $(EVENT_CFLAGS) \
-	  2>/dev/null
+	for file in src/*.c src/tls/*.c; do gcc $(CFLAGS_ALL) $(SSL_CFLAGS) \
+	  -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null $$file \
+	  || exit 1; done
+	clang-tidy -quiet src/*.c src/tls/*.c -- -std=c99 $(LUA_CFLAGS) \
+	  $(EVENT_CFLAGS) $(SSL_CFLAGS) 2>/dev/null
 
 # What a shell needs to run scripts from this tree: eval "$(make env)"
 env:
@@ -309,6 +348,7 @@ install: all $(LIBRARY)
 	install -d $(DESTDIR)$(LUA_LIB)/libevent $(DESTDIR)$(LUA_DIR)/libevent \
 	  $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 755 $(CORE) $(DESTDIR)$(LUA_LIB)/libevent/core.so
+	$(if $(SSL_LIBS),install -m 755 $(TLS) $(DESTDIR)$(LUA_LIB)/libevent/)
 	install -m 644 lua/libevent/*.lua $(DESTDIR)$(LUA_DIR)/libevent/
 	install -m 644 src/lualibevent.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(LIBRARY) $(DESTDIR)$(LIBDIR)/
@@ -316,6 +356,7 @@ install: all $(LIBRARY)
 
 uninstall:
 	rm -f $(DESTDIR)$(LUA_LIB)/libevent/core.so \
+	  $(DESTDIR)$(LUA_LIB)/libevent/tls.so \
 	  $(DESTDIR)$(PREFIX)/include/lualibevent.h \
 	  $(DESTDIR)$(LIBDIR)/liblualibevent.a \
 	  $(DESTDIR)$(LIBDIR)/pkgconfig/lualibevent.pc

@@ -5,6 +5,7 @@
 --- bench/plot.svg. BUILD is where the programs are, LUA the interpreter.
 
 local cases = require "bench.cases"
+local certificate = require "bench.certificate"
 local measure = require "bench.measure"
 local plot = require "bench.plot"
 local process = require "bench.process"
@@ -83,7 +84,7 @@ local function without(name, list)
   return rest
 end
 
---- Loads by a client, load or http_load, for each of the servers.
+--- Loads by a client, load, http_load or tls_load, for each of the servers.
 local function loads(list, servers, program)
   local found = {}
   for _, case in ipairs(list) do
@@ -113,9 +114,11 @@ end
 assert(os.execute("mkdir -p " .. cases.www))
 write(cases.www .. "/hello", "hello")
 write(cases.www .. "/mebibyte", numbered(65536))
+certificate(cases.certificate)
 
 results.loads = loads(cases.loads, cases.servers, "load")
 results.http = loads(cases.httploads, cases.httpservers, "http_load")
+results.tls = loads(cases.tlsloads, cases.tlsservers, "tls_load")
 
 for _, case in ipairs(cases.programs) do
   local key, title, unit, n, numbers, list = table.unpack(case)

@@ -19,6 +19,7 @@ cases.nginx = "nginx"
 cases.nginxlua = "nginx with Lua"
 cases.evhttp = "libevent evhttp, C"
 cases.http = "lua-libevent"
+cases.tls = "libevent bufferevents on OpenSSL, C"
 
 --- Servers: a name, and a command that takes the port.
 cases.servers = {
@@ -81,6 +82,38 @@ cases.httploads = {
   {"http1m", "HTTP, a file of 1 MiB, 8 connections",
    get("mebibyte", "8 1000 1"), get("mebibyte", "8 200 1"),
    without = cases.nginxlua},
+}
+
+--- A certificate and its key, which the TLS servers have and their client
+--- trusts.
+cases.certificate = BUILD .. "/bench/certificate.pem"
+
+local function shows(command) return command .. cases.certificate .. " " end
+
+--- TLS servers, as above.
+cases.tlsservers = {
+  {cases.tls, shows(c "tls_bufferevent")},
+  {cases.strings, shows(lua "servers/tls_strings.lua")},
+  {cases.buffers, shows(lua "servers/tls_buffers.lua")},
+  {"Node.js", shows "node bench/servers/tls.js "},
+}
+
+local function trusting(mode, rest)
+  return ("%s %%s %s %s"):format(mode, cases.certificate, rest)
+end
+
+--- Their loads, for tls_load.c. Strings or buffers: a handshake has neither.
+cases.tlsloads = {
+  {"tls64", "TLS echo, 64 bytes, 50 connections",
+   trusting("echo", "50 1200 64"), trusting("echo", "50 100 64")},
+  {"tls16k", "TLS echo, 16 KiB, 50 connections",
+   trusting("echo", "50 300 16384"), trusting("echo", "50 20 16384")},
+  {"tlsfull", "TLS handshakes, full ones; 50 at a time",
+   trusting("full", "2000 50"), trusting("full", "200 50"),
+   without = cases.buffers},
+  {"tlsresumed", "TLS handshakes, resumed sessions; 50 at a time",
+   trusting("resumed", "3000 50"), trusting("resumed", "300 50"),
+   without = cases.buffers},
 }
 
 --- Programs that run alone: a name for ONLY, a title, what is counted and how

@@ -1,5 +1,5 @@
 /*
-** client.c: the clock, the connections and the times of a client.
+** client.c: the clock, the connections, the streams and the times of a client.
 */
 #define _GNU_SOURCE           /* IP_BIND_ADDRESS_NO_PORT */
 
@@ -32,6 +32,7 @@ static const char *name = "load";       /* the program's */
 static const char *server = "";         /* its address, as text */
 static struct sockaddr_storage address;
 static socklen_t addresslen;
+static char pattern[2 * PERIOD];        /* twice: no piece ever wraps around */
 static float *trips;          /* in microseconds */
 static size_t ntrips, maxtrips;
 
@@ -102,6 +103,14 @@ static void parsetcp (const char *text) {
   addresslen = sizeof(*sin);
 }
 
+static void setpattern (void) {
+  uint32_t x = 2463534242u;               /* Marsaglia's xorshift */
+  for (size_t i = 0; i < PERIOD; i++) {
+    x ^= x << 13; x ^= x >> 17; x ^= x << 5;
+    pattern[i] = pattern[i + PERIOD] = (char)(x >> 24);
+  }
+}
+
 void setup (const char *program, const char *text) {
   struct rlimit files;
   name = program;
@@ -117,6 +126,7 @@ void setup (const char *program, const char *text) {
   epfd = epoll_create1(0);
   if (epfd < 0)
     failsystem("epoll_create1");
+  setpattern();
   deadline = now() + limit;
 }
 
@@ -164,6 +174,27 @@ void resetfd (int fd) {
   struct linger none = {1, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
   close(fd);
+}
+
+/* ====} */
+
+/* {==== Streams ==== */
+
+const char *slice (Count n, Count offset) {
+  return pattern + (n * 7919 + offset) % PERIOD;
+}
+
+void check (Count n, const char *data, size_t len, Count got, Count sent) {
+  const char *expected = slice(n, got);
+  size_t i = 0;
+  if (len > sent - got)
+    fail("connection %llu: more came back than the %llu bytes sent", n, sent);
+  if (memcmp(data, expected, len) == 0)
+    return;
+  while (data[i] == expected[i])
+    i++;
+  fail("connection %llu: byte %llu came back as %02x instead of %02x", n,
+       got + i, data[i] & 0xff, expected[i] & 0xff);
 }
 
 /* ====} */

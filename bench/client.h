@@ -1,7 +1,7 @@
 /*
-** client.h: what load.c and http_load.c have in common. One thread, one epoll
-** set, loopback and unix sockets only. Where something goes wrong a line says
-** what, and that is the end.
+** client.h: what load.c, http_load.c and tls_load.c have in common. One thread,
+** one epoll set, loopback and unix sockets only. Where something goes wrong a
+** line says what, and that is the end.
 */
 #ifndef CLIENT_H
 #define CLIENT_H
@@ -38,6 +38,17 @@ int openfd (Count n, void *data);
 
 /* Without a goodbye: the server gets a reset instead of an end. */
 void resetfd (int fd);
+
+/* Streams for echoes are pieces of one random sequence. Its period is a prime:
+   a piece lost or doubled shifts the rest, whatever its round size. */
+#define PERIOD 65521
+
+/* PERIOD bytes of the 'n'th connection's stream, from 'offset' on. */
+const char *slice (Count n, Count offset);
+
+/* What has come on it when 'got' bytes of 'sent' were back: it has to be what
+   comes next. */
+void check (Count n, const char *data, size_t len, Count got, Count sent);
 
 /* Times of answers: one more, in seconds; how many; three percentiles of them,
    and the end of the line. */

@@ -19,17 +19,12 @@
 #include <errno.h>
 #include <math.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* Streams are pieces of one random sequence. Its period is a prime: a piece
-   lost or doubled shifts the rest, whatever its round size. */
-#define PERIOD 65521
 
 #define SLOWTIME 2.0          /* seconds that 'slow' reads slowly */
 
@@ -44,7 +39,6 @@ typedef struct Conn {
   double begun;               /* when it was opened, or its last message */
 } Conn;
 
-static char pattern[2 * PERIOD];    /* twice: no piece ever wraps around */
 static Conn *conns;
 static size_t nconns;
 static size_t pending;        /* connections that this phase waits for */
@@ -70,10 +64,6 @@ static void faillate (void) {
 }
 
 /* {==== One connection ==== */
-
-static const char *slice (const Conn *c, Count offset) {
-  return pattern + (c->number * 7919 + offset) % PERIOD;
-}
 
 /* How much 'c' may read now: what 'slow' is about. */
 static size_t allowance (const Conn *c) {
@@ -116,8 +106,8 @@ static void leave (Conn *c) {
 
 static void transmit (Conn *c) {
   Count n = c->goal - c->sent;
-  ssize_t r = send(c->fd, slice(c, c->sent), n < PERIOD ? (size_t)n : PERIOD,
-                   MSG_NOSIGNAL);
+  ssize_t r = send(c->fd, slice(c->number, c->sent),
+                   n < PERIOD ? (size_t)n : PERIOD, MSG_NOSIGNAL);
   if (r >= 0)
     c->sent += (Count)r;
   else if (errno != EAGAIN && errno != EINTR)
@@ -134,20 +124,6 @@ static void say (Conn *c) {
   watch(c);
 }
 
-static void check (const Conn *c, const char *data, size_t n) {
-  const char *expected = slice(c, c->got);
-  size_t i = 0;
-  if (n > c->sent - c->got)
-    fail("connection %llu: more came back than the %llu bytes sent",
-         c->number, c->sent);
-  if (memcmp(data, expected, n) == 0)
-    return;
-  while (data[i] == expected[i])
-    i++;
-  fail("connection %llu: byte %llu came back as %02x instead of %02x",
-       c->number, c->got + i, data[i] & 0xff, expected[i] & 0xff);
-}
-
 static void receive (Conn *c) {
   static char data[PERIOD];
   size_t room = allowance(c);
@@ -162,7 +138,7 @@ static void receive (Conn *c) {
   if (r == 0 && !c->leaving)
     fail("connection %llu: closed by the server when %llu bytes of %llu were "
          "back", c->number, c->got, c->goal);
-  check(c, data, (size_t)r);
+  check(c->number, data, (size_t)r, c->got, c->sent);
   c->got += (Count)r;
   if (r == 0)
     onended(c);
@@ -373,14 +349,6 @@ void usage (void) {
   exit(EXIT_FAILURE);
 }
 
-static void setpattern (void) {
-  uint32_t x = 2463534242u;               /* Marsaglia's xorshift */
-  for (size_t i = 0; i < PERIOD; i++) {
-    x ^= x << 13; x ^= x >> 17; x ^= x << 5;
-    pattern[i] = pattern[i + PERIOD] = (char)(x >> 24);
-  }
-}
-
 int main (int argc, char *argv[]) {
   size_t mode = 0;
   Count args[4];
@@ -398,7 +366,6 @@ int main (int argc, char *argv[]) {
   for (int i = 0; i < modes[mode].nargs; i++)
     args[i] = number(argv[2 + i]);
   setup("load", argv[1]);
-  setpattern();
   onanswered = done;
   onended = ended;
   modes[mode].run(args);

@@ -7,7 +7,7 @@ local BUILD = os.getenv "BUILD" or "build"
 
 local measure = {}
 
---- The command of a client: load or http_load.
+--- The command of a client: load, http_load or tls_load.
 local function client(program, load, ...)
   return ("%s/%s -t 60 "):format(BUILD, program) .. load:format(...)
 end
@@ -41,11 +41,11 @@ function measure.available(command)
   return p ~= nil, why
 end
 
---- What a client has printed, as figures: how many messages, cycles or
---- requests, how many a second, and round trips in microseconds; of HTTP also
---- the megabytes a second, and the bytes of an answer before its body.
+--- What a client has printed, as figures: how many messages, cycles, requests
+--- or handshakes, how many a second, and round trips in microseconds; of HTTP
+--- also the megabytes a second, and the bytes of an answer before its body.
 local function figures(text)
-  local n, seconds = text:match "(%d+) %a+ of %d+ bytes.-, ([%d.]+) s,"
+  local n, seconds = text:match "(%d+) %a+ of %d+ %a+.-, ([%d.]+) s,"
   return {
     n = tonumber(n), rate = n / seconds,
     p50 = tonumber(text:match "p50 (%d+)"),

@@ -51,11 +51,13 @@ end
 
 local references = {cases.epoll, cases.bufferevent, cases.luv}
 local httpreferences = {cases.nginx, cases.nginxlua, cases.evhttp}
+local tlsreferences = {cases.tls}
 
 --- The heads of columns of comparisons.
 local short = {
   [cases.epoll] = "epoll", [cases.bufferevent] = "bufferevents",
   [cases.luv] = "luv try_write", [cases.evhttp] = "evhttp",
+  [cases.tls] = "bufferevents",
 }
 
 --- A header: some cells, and one for each reference.
@@ -184,6 +186,33 @@ local function puthttpsummary(bykey)
   puttable({"HTTP", "compared with", "this library", "goal"}, list, 2)
 end
 
+--- The same of TLS, for both servers of this library.
+local tlssummary = {
+  {"tls64", "64 B, 50 connections: messages/s", "rate", math.max, "≥ 0.95"},
+  {"tls64", "64 B, 50 connections: CPU", "cpu", math.min, "≤ 1.05"},
+  {"tls16k", "16 KiB, 50 connections: messages/s", "rate", math.max, "≥ 0.95"},
+  {"tls16k", "16 KiB, 50 connections: CPU", "cpu", math.min, "≤ 1.05"},
+  {"tlsfull", "full handshakes/s", "rate", math.max, "≥ 0.95"},
+  {"tlsfull", "full handshakes: CPU", "cpu", math.min, "≤ 1.05"},
+  {"tlsresumed", "resumed handshakes/s", "rate", math.max, "≥ 0.95"},
+  {"tlsresumed", "resumed handshakes: CPU", "cpu", math.min, "≤ 1.05"},
+}
+
+local function puttlssummary(bykey)
+  local list = {}
+  for _, line in ipairs(tlssummary) do
+    local key, title, figure, best, goal = table.unpack(line)
+    if bykey[key] then
+      list[#list + 1] = {title, cases.tls,
+        ratio(bykey[key], cases.strings, cases.tls, figure, best),
+        ratio(bykey[key], cases.buffers, cases.tls, figure, best), goal}
+    end
+  end
+  if #list == 0 then return end
+  puttable({"TLS", "compared with", "strings", "moved buffers", "goal"}, list,
+           2)
+end
+
 local function putprograms(programs)
   local list = {}
   for _, result in ipairs(programs) do
@@ -274,10 +303,12 @@ local function report(results)
   local bykey = {idle = results.idle, httpidle = results.httpidle}
   for _, result in ipairs(results.loads) do bykey[result.key] = result end
   for _, result in ipairs(results.http) do bykey[result.key] = result end
+  for _, result in ipairs(results.tls) do bykey[result.key] = result end
   put "## In short\n"
   put "This library's figure divided by the other one's:\n"
   putsummary(bykey)
   puthttpsummary(bykey)
+  puttlssummary(bykey)
   putprograms(results.programs)
   if bykey.echo64 and bykey.echo16k then
     put "![CPU of an echo, and throughput](plot.svg)\n"
@@ -289,6 +320,10 @@ local function report(results)
   for _, result in ipairs(results.http) do
     putload(result, "request", httpreferences, {"MB/s", "head, bytes"},
             {"mb", "head"})
+  end
+  for _, result in ipairs(results.tls) do
+    putload(result, result.key:find "^tls%d" and "message" or "handshake",
+            tlsreferences)
   end
   for _, result in ipairs(results.programs) do putprogram(result) end
   if results.idle then

@@ -7,13 +7,13 @@ source = {
 }
 
 description = {
-  summary = "libevent 2.1: events, sockets, DNS, HTTP for Lua 5.4",
+  summary = "libevent 2.1: events, sockets, TLS, DNS, HTTP for Lua 5.4",
   detailed = [[
 libevent's objects (event_base, event, evbuffer, bufferevent, evconnlistener,
 evdns_base, evhttp) as userdata with Lua callbacks, driven by libevent's reactor
-in C.]],
+in C; TLS by OpenSSL.]],
   license = "MIT",
-  labels = {"network", "events", "sockets", "dns", "http", "async"},
+  labels = {"network", "events", "sockets", "tls", "dns", "http", "async"},
 }
 
 supported_platforms = {"unix"}
@@ -24,6 +24,7 @@ dependencies = {
 
 external_dependencies = {
   LIBEVENT = {header = "event2/event.h", library = "event_core"},
+  OPENSSL = {header = "openssl/ssl.h", library = "ssl"},
 }
 
 build = {
@@ -59,6 +60,7 @@ build = {
         "src/bufferevent_pair.c",
         "src/bufferevent_ratelim.c",
         "src/bufferevent_sock.c",
+        "src/bufferevent_tls.c",
         "src/callback.c",
         "src/core.c",
         "src/dns.c",
@@ -90,6 +92,19 @@ build = {
       incdirs = {"$(LIBEVENT_INCDIR)"},
       libdirs = {"$(LIBEVENT_LIBDIR)"},
       libraries = {"event_extra", "event_core", "pthread"},
+    },
+    ["libevent.tls"] = {
+      sources = {
+        "src/tls/context.c",
+        "src/tls/describe.c",
+        "src/tls/options.c",
+        "src/tls/session.c",
+        "src/tls/settings.c",
+        "src/values.c",
+      },
+      incdirs = {"src", "$(LIBEVENT_INCDIR)", "$(OPENSSL_INCDIR)"},
+      libdirs = {"$(LIBEVENT_LIBDIR)", "$(OPENSSL_LIBDIR)"},
+      libraries = {"ssl", "crypto", "event_core", "pthread"},
     },
   },
   copy_directories = {"doc", "examples"},

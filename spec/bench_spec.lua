@@ -1,6 +1,7 @@
 -- The benchmarks' own programs, with little to do, and how figures become text.
 local socket = require "socket"
 local cases = require "bench.cases"
+local certificate = require "bench.certificate"
 local plot = require "bench.plot"
 local process = require "spec.process"
 local report = require "bench.report"
@@ -60,6 +61,40 @@ local function canned(answer, whatthen)
   return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
 end
 
+--- A server's certificate and key, for this test.
+local function newcertificate()
+  local name = file(os.tmpname(), "")
+  certificate(name)
+  return name
+end
+
+local function tls(mode, port, cert, rest)
+  return shell(("%s/tls_load -t 9 %s 127.0.0.1:%d %s %s"):format(
+    os.getenv "BUILD", mode, port, cert, rest))
+end
+
+--- The port of a TLS server with this certificate and these options more, and
+--- with these lines for whatever arrives.
+local function secret(cert, options, answer)
+  local server = start(file(os.tmpname(), ([[
+    local libevent = require "libevent"
+    local tls = require "libevent.tls"
+    local base = libevent.base()
+    local function new()
+      return tls.context {role = "server", certificate = %q, %s}
+    end
+    local context = new()
+    local listener = base:listener("127.0.0.1:0", function(_, conn)
+      conn:setcb(function() local data = conn:read() %s end):enable "read"
+      conn:starttls(context)
+    end)
+    print(listener:sockname())
+    io.stdout:flush()
+    base:dispatch()
+  ]]):format(cert, options, answer)))
+  return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
+end
+
 --- What two rounds of each server might have given.
 local function invented(servers)
   local result = {missing = {}}
@@ -91,6 +126,51 @@ describe("Benchmarks", function()
       assert.matches("^pipeline: 1 connections, 2 messages of 9 bytes, ",
         load("pipeline", port, "1 2 9 16"))
       assert.matches("^cycle: 40 cycles", load("cycle", port, "40 64 5"))
+    end)
+  end
+
+  for _, name in ipairs {"tls_strings", "tls_buffers"} do
+    it(name .. " answers, and resumes sessions", function()
+      local port, cert = freeport(), newcertificate()
+      start(("bench/servers/%s.lua %s %d"):format(name, cert, port))
+        :expect "^ready\n"
+      assert.matches("^echo: 5 connections, 250 messages of 64 bytes, .*"
+        .. "p99%.9 %d+ us\n$", tls("echo", port, cert, "5 50 64"))
+      assert.matches("^echo: 2 connections, 6 messages of 300000 bytes, ",
+        tls("echo", port, cert, "2 3 300000"))
+      for _, mode in ipairs {"full", "resumed"} do
+        assert.matches(("^%s: 40 handshakes of 5 connections, [%%d.]+ s, %%d+ "
+          .. "handshakes/s, p50 %%d+ us, p99 %%d+ us, p99%%.9 %%d+ us\n$")
+          :format(mode), tls(mode, port, cert, "40 5"))
+      end
+    end)
+  end
+
+  for complaint, case in pairs {
+    ["connection 0: byte 0 came back as 78 instead of"]
+      = {"full", answer = "conn:write((data:gsub('.', 'x')))"},
+    ["connection 0: more came back than the 1 bytes sent"]
+      = {"full", answer = "conn:write(data, data)"},
+    ["connection 0: closed by the server when 0 bytes of 1 were back"]
+      = {"full", answer = "conn:close()"},
+    ["connection 0: read: unexpected eof while reading"]
+      = {"full", answer = "os.exit()"},
+    ["connection 1: its session is a new one"]
+      = {"resumed", answer = "context = new() conn:write(data)"},
+    ["no session to be resumed has come"]
+      = {"resumed", options = "resume = false"},
+    ["connection 0: handshake: tlsv1 alert protocol version"]
+      = {"full", options = "max_version = '1.2'"},
+    ["connection 0: handshake: self-signed certificate"]
+      = {"full", another = true},
+  } do
+    it("do not count over TLS where " .. complaint, function()
+      local cert = newcertificate()
+      local port = secret(cert, case.options or "",
+                          case.answer or "conn:write(data)")
+      local trusted = case.another and newcertificate() or cert
+      local text = tls(case[1], port, trusted, "3 1")
+      assert.truthy(text:find(complaint, 1, true), text)
     end)
   end
 
@@ -179,15 +259,20 @@ describe("Benchmarks", function()
     result.key, result.title = "echo64", "Echo"
     local hello = invented(cases.httpservers)
     hello.key, hello.title = "http32", "HTTP"
+    local shake = invented(cases.tlsservers)
+    shake.key, shake.title = "tlsfull", "TLS"
     local text = report {
-      loads = {result}, http = {hello}, programs = {}, rounds = 2,
-      busy = "0.00",
+      loads = {result}, http = {hello}, tls = {shake}, programs = {},
+      rounds = 2, busy = "0.00",
       missing = {{name = "luv", why = "no module `luv` here"}},
     }
     for _, part in ipairs {
       "CPU | raw epoll, C | 4.00 | 5.00 |\n",
       "\n| raw epoll, C | 1.00 | 1.50 | 100 % | 1.00 |",
       "\n| 5 B, 32 connections: CPU | nginx | 4.00 | ≤ 1.00 |",
+      "\n| full handshakes: CPU | libevent bufferevents on OpenSSL, C | 2.00 | "
+        .. "3.00 | ≤ 1.05 |\n",
+      "\n| server CPU, µs/handshake | best |",
       "\n| nginx with Lua | 2.00 | 3.00 | 100 % | 2.00 |",
       "\nLeft out: luv (no module `luv` here).\n",
     } do

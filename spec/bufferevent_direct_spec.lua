@@ -214,6 +214,33 @@ describe("What a callback writes", function()
     b:close()
   end)
 
+  --- All that comes to 'conn', which reads from 0.05 seconds on.
+  local function slowly(base, conn, n)
+    local got = 0
+    conn:setcb(function(c) got = got + #c:read() end)
+    base:timer(function() conn:enable "read" end):add(0.05)
+    t.runtill(base, function() return got == n end)
+    return got
+  end
+
+  -- The event that is to tell of the first write was active, so that libevent
+  -- did not begin to wait with the second one.
+  it("goes on when more of it comes before the first is told of", function()
+    local base = t.base()
+    local fd, peer = libevent.socketpair()
+    local fd2, other = libevent.socketpair()
+    local conn, trigger = base:bufferevent(fd), base:bufferevent(fd2)
+    local client = base:bufferevent(peer)
+    local more = ("x"):rep(3 << 20)
+    conn:setcb(function(c) c:write(c:read()) end, function() end)
+    trigger:setcb(function() conn:write(more) end)
+    conn:enable "read"
+    trigger:enable "read"
+    client:write "small"
+    base:bufferevent(other):write "now"
+    assert.equal(5 + #more, slowly(base, client, 5 + #more))
+  end)
+
   it("is told as refused in the loop, and is kept", function()
     local base = t.base()
     local a, b = ends(base)

@@ -7,6 +7,7 @@ local stream, count = rates.stream, rates.count
 local runfor, runtill, moved = rates.runfor, t.runtill, rates.moved
 local rundown, isfree, early = rates.rundown, rates.isfree, rates.early
 local CHUNK, INT_MAX = rates.CHUNK, 2147483647
+local it = rates.patiently(it)
 
 --- A group, what counts for all of it, and the streams of its members, which
 --- are their readers.

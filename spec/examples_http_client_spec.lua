@@ -128,7 +128,8 @@ describe("Example http_client", function()
     assert.equal(1, status)
     assert.same({"bad URL: no scheme that is known: none\n", 1},
                 {client "nothing"})
-    assert.same({"usage: http_client.lua [-i] url [data]\n", 1}, {client ""})
+    assert.same({"usage: http_client.lua [-i] [--cacert file] url [data]\n", 1},
+                {client ""})
     local address = backend()
     text, status = client("http://" .. address .. "/half")
     assert.matches("12345", text, 1, true)

@@ -42,9 +42,9 @@ end
 
 --- Sends BYTES to an address, and returns what has come back when that is all,
 --- or story.failure tells of an error, at whichever end.
-local function exchange(base, address, story)
+local function exchange(base, address, story, options)
   local got, size, ended = {}, 0, false
-  local client <close> = base:bufferevent()
+  local client <close> = base:bufferevent(nil, options)
   client:setcb(function(c)
     local piece = c:read()
     got[#got + 1], size = piece, size + #piece
@@ -61,23 +61,26 @@ local function exchange(base, address, story)
   return table.concat(got)
 end
 
---- Sends BYTES there and back; 'wrap' may put something on the connection.
-local function echo(base, wrap)
+--- Sends BYTES there and back; 'wrap' may put something on the connection, and
+--- the two may speak TLS.
+local function echo(base, wrap, safe, trusting)
   local server, story = nil, {}
   local listener <close> = assert(base:listener("127.0.0.1:0",
     function(_, conn)
       server = wrap and wrap(conn) or conn
       server:setcb(function(s) s:write(s:input()) end, nil,
         function(s, what, ...)
+          if what == "connected" then return end
           note(story, what, ...)
           s:close_after_flush()
         end)
       assert(server:enable "read")
-    end))
+    end, {tls = safe}))
   listener:set_error_cb(function(_, message, number)
     assert(number == errno, message)
   end)
-  local got = exchange(base, assert(listener:sockname()), story)
+  local got = exchange(base, assert(listener:sockname()), story,
+                       {tls = trusting, hostname = trusting and "localhost"})
   if server then server:close() end
   if story.failure then error(story.failure, 0) end
   assert(got == BYTES, "bytes are lost")
@@ -100,6 +103,81 @@ end
 
 function scenarios.filter(base)
   echo(base, function(conn) return base:filter(conn, passon, passon) end)
+end
+
+local safe, trusting
+
+--- By TLS, with handshakes that are full or resumed.
+function scenarios.tls(base)
+  echo(base, nil, safe, trusting)
+end
+
+--- By TLS that begins in the middle of a conversation.
+function scenarios.starttls(base)
+  local server, client, failure
+  local up = 0
+  local function onevent(bev, what, ...)
+    if what == "connected" then up = up + 1 else
+      failure = failure or told(what, ...)
+      bev:close()
+    end
+  end
+  local one, two = assert(libevent.socketpair())
+  server, client = base:bufferevent(one), base:bufferevent(two)
+  local got = {}
+  server:setcb(nil, nil, onevent)
+  client:setcb(nil, nil, onevent):write "in the clear"
+  local function begin(bev, context)
+    local ok, message, number = bev:starttls(context, "localhost")
+    if not ok then failure = failure or told("error", message, number) end
+  end
+  server:setcb(function(s)
+    got[#got + 1] = s:read()
+    if table.concat(got) == "in the clear" then begin(s, safe) end
+  end, nil, onevent)
+  local ok, message, number = server:enable "read"
+  if not ok then failure = told("error", message, number) end
+  run(base, function() return failure or table.concat(got):find "clear" end)
+  if not failure then begin(client, trusting) end
+  if not failure then client:write(BYTES) end
+  run(base, function() return failure or #table.concat(got) > #BYTES end)
+  server:close()
+  client:close()
+  if failure then error(failure, 0) end
+  assert(table.concat(got) == "in the clear" .. BYTES, "bytes are lost")
+end
+
+--- A bufferevent on a descriptor; if there is none, that and the other one are
+--- closed.
+local function secured(base, options, fd, other)
+  local ok, bev = pcall(base.bufferevent, base, fd, options)
+  if ok then return bev end
+  libevent.closesocket(fd)
+  if other then libevent.closesocket(other) end
+  error(bev, 0)
+end
+
+--- A file by TLS: by a pipe.
+function scenarios.tlsfile(base)
+  local one, two = assert(libevent.socketpair())
+  local from <close> = secured(base, {tls = safe}, one, two)
+  local to <close> = secured(base, {tls = trusting, hostname = false}, two)
+  local file <close> = assert(io.tmpfile())
+  local got, size, failure = {}, 0, nil
+  file:write(BYTES):flush()
+  local function onevent(_, what, ...)
+    if what ~= "connected" then failure = failure or told(what, ...) end
+  end
+  from:setcb(nil, nil, onevent)
+  to:setcb(function(b)
+    local piece = b:read()
+    got[#got + 1], size = piece, size + #piece
+  end, nil, onevent)
+  assert(to:enable "read")
+  assert(from:output():add_file(file))
+  run(base, function() return size == #BYTES or failure end)
+  if failure then error(failure, 0) end
+  assert(table.concat(got) == BYTES, "bytes are lost")
 end
 
 function scenarios.unix(base)
@@ -215,6 +293,37 @@ function scenarios.relay(base)
   if #got < #BYTES then error(told "eof", 0) end    -- the target's own fault
 end
 
+--- BYTES to a server of HTTPS, and back, by two requests of a client.
+function scenarios.httpstls(base)
+  local failure, got, n = nil, nil, 0
+  local server <close> = base:http {tls = safe}:set_gencb(function(req)
+    local ok, message, number = req:send_reply(200, nil, req:input_buffer())
+    if not ok then failure = failure or told("error", message, number) end
+  end)
+  local listener = assert(server:bind_socket "127.0.0.1:0")
+  listener:set_error_cb(function(_, message, number)
+    assert(number == errno, message)
+  end)
+  local port = tonumber(assert(listener:sockname()):match "%d+$")
+  local conn <close> = base:http_connection("127.0.0.1", port, {tls = trusting})
+  local function ask()
+    conn:make_request("POST", "/", {body = BYTES}, function(req, message,
+                                                            number)
+      if not req then
+        failure = failure or told("error", message, number)
+      else
+        n = n + 1
+        got = req:body()
+        if n == 1 then ask() end
+      end
+    end)
+  end
+  ask()
+  run(base, function() return n == 2 or failure end)
+  if failure then error(failure, 0) end
+  assert(got == BYTES, "bytes are lost")
+end
+
 --- BYTES to a server of HTTP, and back.
 function scenarios.http(base)
   local failure
@@ -260,6 +369,7 @@ local function isclean(failure)
   return failure.errno == errno or names(tostring(failure.detail))
          or failure.what == "eof" or failure.errno == 104
          or failure.errno == 32 or kind == "none" and failure.errno == 5
+         or name:find "tls" and failure.detail:find "alert"
 end
 
 --- One round: did the fault happen?
@@ -286,6 +396,10 @@ local function round(n)
   return happened
 end
 
+if name:find "tls" then
+  local secure = require "spec.selfsigned"
+  safe, trusting = secure.contexts()
+end
 warn "@off"
 libevent.set_log_callback(function() end)
 round(1 << 30)                          -- whatever the process has only once

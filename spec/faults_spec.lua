@@ -50,6 +50,12 @@ local scenarios = {
   reinit = {epoll_wait = {EINTR}, epoll_create1 = {EMFILE, ENOMEM},
             pipe2 = {EMFILE}},
   relay = {making, moving},
+  tls = {making, moving, shutdown = {ENOTCONN}, getpeername = {ENOTCONN}},
+  httpstls = {making, moving},
+  starttls = {moving, epoll_ctl = {ENOMEM, ENOSPC}, epoll_wait = {EINTR}},
+  tlsfile = {moving, epoll_ctl = {ENOMEM, ENOSPC}, pipe = {EMFILE, ENFILE},
+             read = {EINTR, EIO},
+             sendfile = {EINTR, EAGAIN, EIO, ENOMEM, "short", "none"}},
   http = {making, moving},
 }
 

@@ -6,9 +6,10 @@ local lfs = require "lfs"
 local libevent = require "libevent"
 local corpus = require "spec.fuzz.corpus"
 local t = require "spec.helper"
+local tls = require "libevent.tls"
 
 --- Too few under valgrind, which is slow, to reach every function.
-local PROGRAMS = os.getenv "VALGRIND" and 2 or 16
+local PROGRAMS = os.getenv "VALGRIND" and 2 or 24
 
 local function run(command)
   local pipe = io.popen(command .. " 2>&1; echo \"status $?\"")
@@ -23,9 +24,10 @@ local function functions()
   for name, value in pairs(libevent) do
     if type(value) == "function" then names["libevent." .. name] = true end
   end
+  for name in pairs(tls) do names["libevent.tls." .. name] = true end
   for key, metatable in pairs(debug.getregistry()) do
-    if type(key) == "string" and key:match "^libevent%.%u%w*$" then
-      for name in pairs(metatable.__index) do
+    if type(key) == "string" and key:match "^libevent%.[%l.]*%u%w*$" then
+      for name in pairs(metatable.__index or {}) do
         names[key .. "." .. name] = true
       end
     end
@@ -57,6 +59,17 @@ describe("Random programs", function()
       end
     end)
   end
+end)
+
+describe("A man in the middle of TLS", function()
+  it("reads, changes and ends nothing unnoticed", function()
+    for seed = 1, PROGRAMS // 4 + 1 do
+      local output, status = run((
+        "timeout -s KILL %d %s spec/fuzz/tls.lua %d 500"):format(
+          20 * t.slow, os.getenv "LUA" or "lua5.4", seed))
+      assert.equal(0, status, output)
+    end
+  end)
 end)
 
 describe("A parser", function()

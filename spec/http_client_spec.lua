@@ -39,17 +39,7 @@ local function request(conn, method, uri, options, also)
   return r
 end
 
--- Runs the loop until they are all over.
-local function await(base, ...)
-  local list = {...}
-  t.runtill(base, function()
-    for _, r in ipairs(list) do
-      if not r.done then return false end
-    end
-    return true
-  end)
-  return ...
-end
+local await = origin.await
 
 -- Makes one, and waits for it.
 local function fetch(base, conn, ...)

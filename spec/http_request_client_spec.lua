@@ -24,16 +24,7 @@ local function request(base, url, options, also)
   return r
 end
 
-local function await(base, ...)
-  local list = {...}
-  t.runtill(base, function()
-    for _, r in ipairs(list) do
-      if not r.done then return false end
-    end
-    return true
-  end)
-  return ...
-end
+local await = origin.await
 
 local function fetch(base, ...)
   local r = await(base, request(base, ...))
@@ -289,7 +280,7 @@ describe("http.request", function()
       ["http:///path"] = "host", ["http://"] = "host", ["http://a b/"] = "bad",
       ["http://a:0/"] = "port", ["http://a:99999/"] = "port",
       ["http://%61/"] = "host", ["http://a\r\nb/"] = "bad", ["http:a"] = "host",
-      ["https://127.0.0.1/"] = "libevent.tls",
+      ["https:///path"] = "host",
     } do
       local r = request(base, url, {timeout = false})
       assert.is_nil(r.done)
@@ -505,7 +496,7 @@ describe("A redirect of http.request", function()
     local base = t.base()
     for _, where in ipairs {"ftp://a/", "http://", "//", "http://a:0/",
                             "http://[x]/", "javascript:x", "http://a\tb/",
-                            "https://127.0.0.1/", "http://a:x/"} do
+                            "https://", "http://a:x/"} do
       local o = site(base, {["/"] = redirect(where)})
       local response, message = fetch(base, o.url)
       assert.is_nil(response)

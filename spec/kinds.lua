@@ -3,6 +3,20 @@
 --- callback is cb, and arranges for it to be called once the loop runs.
 
 local libevent = require "libevent"
+local secure = require "spec.selfsigned"
+
+local safe, trusting = secure.contexts()
+local hasty = secure.client {handshake_timeout = 0.001}
+
+--- Where TLS is spoken, and who goes there.
+local function listen(base, f)
+  return assert(base:listener("127.0.0.1:0", f, {tls = safe}))
+end
+
+local function dial(base, listener, hostname)
+  local client = base:bufferevent(nil, {tls = trusting, hostname = hostname})
+  return client:connect(listener:sockname())
+end
 
 --- Two connected ends, both of the given base, while its loop runs.
 local function pair(base, address)
@@ -121,6 +135,72 @@ local kinds = {
     local dns = base:dns {nameservers = {}, hosts = false}
     local client = base:bufferevent():setcb(nil, nil, cb)
     return client:connect_hostname("absent.test", 1, {dns = dns})
+  end},
+  {"connected by TLS", function(base, cb)
+    return dial(base, listen(base, function() end)):setcb(nil, nil, cb)
+  end},
+  {"connected by TLS, at a server", function(base, cb)
+    local server, client = pair(base)
+    client:setcb(nil, nil, function() end):starttls(trusting, "localhost")
+    return server:setcb(nil, nil, cb):starttls(safe)
+  end},
+  {"the accept callback of TLS", function(base, cb)
+    local listener
+    listener = listen(base, function() cb(listener) end)
+    return listener, dial(base, listener)
+  end},
+  {"the read callback of TLS", function(base, cb)
+    local server, client = secure.pair(base, safe, trusting)
+    server:setcb(cb):enable "read"
+    client:write "data"
+    return server
+  end},
+  {"the write callback of TLS", function(base, cb)
+    local server, client = secure.pair(base, safe, trusting)
+    client:enable "read"
+    return server:setcb(nil, cb):write "data"
+  end},
+  {"eof of TLS", function(base, cb)
+    local server, client = secure.pair(base, safe, trusting)
+    server:setcb(nil, nil, cb):enable "read"
+    client:close()
+    return server
+  end},
+  {"a certificate that is refused", function(base, cb)
+    local client = dial(base, listen(base, function() end), "another.test")
+    return client:setcb(nil, nil, cb)
+  end},
+  {"a peer that refuses a certificate", function(base, cb)
+    local server, client = pair(base)
+    client:setcb(nil, nil, function() end):starttls(trusting, "another.test")
+    return server:setcb(nil, nil, cb):starttls(safe)
+  end},
+  {"a handshake that takes too long", function(base, cb)
+    local listener = base:listener("127.0.0.1:0", function() end)
+    local client = base:bufferevent(nil, {tls = hasty, hostname = false})
+    return client:setcb(nil, nil, cb):connect(listener:sockname())
+  end},
+  {"TLS in the middle of a conversation", function(base, cb)
+    local server, client = pair(base)
+    server:setcb(nil, nil, function() end):starttls(safe)
+    return client:setcb(nil, nil, cb):starttls(trusting, "localhost")
+  end},
+  {"a server of HTTPS", function(base, cb)
+    local server
+    server = base:http {tls = safe}:set_gencb(function() cb(server) end)
+    local client = dial(base, assert(server:bind_socket "127.0.0.1:0"))
+    client:setcb(nil, nil, function() end):write(HELLO)
+    return server
+  end},
+  {"an answer by HTTPS", function(base, cb)
+    local server = base:http {tls = safe}:set_gencb(function(req)
+      req:send_reply(200, nil, "data")
+    end)
+    local address = server:bind_socket "127.0.0.1:0":sockname()
+    local conn = base:http_connection("127.0.0.1",
+      tonumber(address:match "%d+$"), {tls = trusting})
+    conn:make_request("GET", "/", nil, function() cb(conn) end)
+    return conn
   end},
   {"a look-up", function(base, cb)
     return base:dns {nameservers = {}}:resolve("127.0.0.1", cb)

@@ -3,6 +3,7 @@
 
 local lfs = require "lfs"
 local libevent = require "libevent"
+local tls = require "libevent.tls"
 local contents = require "spec.helper".contents
 
 local META = "lua/libevent/_meta.lua"
@@ -21,10 +22,17 @@ end
 
 -- {==== _meta.lua as text ====
 
+local MODULES = {libevent = libevent, ["libevent.tls"] = tls}
+
+--- A function's name, as it is called.
+local function fullname(class, name)
+  return class .. (MODULES[class] and "." or ":") .. name
+end
+
 --- A function's entry, from the comment above it and its signature.
 local function entry(class, name, args, comment)
-  local e = {class = class, name = name, full = class .. (class == "libevent"
-             and "." or ":") .. name, args = {}, params = {}, returns = {}}
+  local e = {class = class, name = name, full = fullname(class, name),
+             args = {}, params = {}, returns = {}}
   for arg in args:gmatch "[^,%s]+" do e.args[#e.args + 1] = arg end
   for _, line in ipairs(comment) do
     local tag, rest = line:match "^%-%-%-@(%w+)%s*(.*)"
@@ -43,8 +51,9 @@ local function entry(class, name, args, comment)
   return e
 end
 
---- classes: name -> {order = its entries, [method] = entry}; "libevent" is the
---- module, whose fields are in it too. oddities: lines that nothing matches.
+--- classes: name -> {order = its entries, [method] = entry}; MODULES are among
+--- them, and fields has those of "libevent". oddities: lines that nothing
+--- matches.
 local function parse(text)
   local classes, locals, oddities, comment, fields = {}, {}, {}, {}, {}
   local current
@@ -91,15 +100,19 @@ end
 
 -- {==== What is live ====
 
---- Class name -> its functions, of the module and of every metatable.
+--- Class name -> its functions, of the modules and of every metatable.
 local function live()
-  local found = {libevent = {}}
-  for name, value in pairs(libevent) do
-    if type(value) == "function" then found.libevent[name] = value end
+  local found = {}
+  for class, module in pairs(MODULES) do
+    found[class] = {}
+    for name, value in pairs(module) do
+      if type(value) == "function" then found[class][name] = value end
+    end
   end
   for key, metatable in pairs(debug.getregistry()) do
-    if type(key) == "string" and key:match "^libevent%.%u%w*$" then
-      found[key] = metatable.__index
+    if type(key) == "string" and (key:match "^libevent%.%u%w*$"
+                                  or key:match "^libevent%.tls%.%u%w*$") then
+      found[key] = metatable.__index          -- nil: no script ever has one
     end
   end
   return found
@@ -109,14 +122,20 @@ end
 
 -- {==== The C sources as text ====
 
+local HEADERS = contents "src/lev.h" .. contents "src/lev_tls.h"
+
 --- The class that a luaL_Reg table of a C file goes to; nil for metamethods.
-local function classof(source, array)
+local function classof(source, array, module)
+  local newlib = "luaL_newlib%(L, " .. array .. "%)"
   local key = source:match("levL_newtype%(L, (LEV_%u+), " .. array .. ",")
     or source:match("levL_addmethods%(L, (LEV_%u+), " .. array .. "%)")
-  if key then return contents "src/lev.h":match(key .. ' "([^"]+)"') end
-  if source:match("luaL_setfuncs%(L, " .. array .. ", 0%)")
-     or source:match("luaL_newlib%(L, " .. array .. "%)") then
-    return "libevent"
+    or source:match("luaL_newmetatable%(L, (LEV_%u+)%).-" .. newlib
+                    .. ";%s+lua_setfield%(L, %-2, \"__index\"%)")
+  if key then return HEADERS:match(key .. ' "([^"]+)"') end
+  if array ~= "metamethods"
+     and (source:match("luaL_setfuncs%(L, " .. array .. ", 0%)")
+          or source:match(newlib)) then
+    return module
   end
 end
 
@@ -131,19 +150,43 @@ end
 --- {file, class, names, functions} for each public luaL_Reg table.
 local function tables()
   local list = {}
-  for file in lfs.dir "src" do
-    local source = file:match "%.c$" and contents("src/" .. file) or ""
-    local pattern = "static const luaL_Reg (%w+)%[%] = (%b{});"
-    for array, body in source:gmatch(pattern) do
-      local class = classof(source, array)
-      local t = {file = file, class = class, names = {}, comments = {}}
-      for name, cname in body:gmatch '{"([%w_]+)",%s+([%w_]+)}' do
-        t.names[#t.names + 1] = name
-        t.comments[name] = commentof(source, cname)
+  for folder, module in pairs {["src/"] = "libevent",
+                               ["src/tls/"] = "libevent.tls"} do
+    for file in lfs.dir(folder) do
+      local source = file:match "%.c$" and contents(folder .. file) or ""
+      local pattern = "static const luaL_Reg (%w+)%[%] = (%b{});"
+      for array, body in source:gmatch(pattern) do
+        local class = classof(source, array, module)
+        local t = {file = folder .. file, class = class, names = {},
+                   comments = {}}
+        for name, cname in body:gmatch '{"([%w_]+)",%s+([%w_]+)}' do
+          t.names[#t.names + 1] = name
+          t.comments[name] = commentof(source, cname)
+        end
+        if class then list[#list + 1] = t end
       end
-      if class then list[#list + 1] = t end
     end
   end
+  return list
+end
+
+--- The names of an option table that begins with 'first' in a C file, sorted.
+local function coptions(file, first)
+  local list = {}
+  local body = contents(file):match("{%s*(\"" .. first .. "\",[^}]-NULL)%s*}")
+  for name in body:gmatch '"([%w_]+)"' do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+--- The same of a class of options, with those of the class that it begins with.
+local function fieldsof(class, list)
+  local more, body = text:match("\n%-%-%-@class " .. class
+                                .. "(:?[^\n]*)\n(.-)\n\n")
+  list = list or {}
+  for name in body:gmatch "%-%-%-@field ([%w_]+)" do list[#list + 1] = name end
+  if more ~= "" then fieldsof(more:match ": (%S+)", list) end
+  table.sort(list)
   return list
 end
 
@@ -177,7 +220,7 @@ describe("lua/libevent/_meta.lua", function()
       for class, functions in pairs(live()) do
         for name in pairs(functions) do
           if not (classes[class] and classes[class][name]) then
-            report("%s.%s: is not documented", class, name)
+            report("%s: is not documented", fullname(class, name))
           end
         end
       end
@@ -274,7 +317,7 @@ describe("metamethods", function()
     end)
     local base <close> = libevent.base()
     for _, object in ipairs {base, base:user(print), base:bufferevent(),
-                             libevent.buffer()} do
+                             libevent.buffer(), tls.context()} do
       for _, name in ipairs {"__gc", "__close", "__index", "__tostring"} do
         assert.is_nil(object[name], tostring(object) .. "." .. name)
       end
@@ -308,7 +351,8 @@ describe("the C sources", function()
         for name, f in pairs(functions) do
           if debug.getinfo(f, "S").what == "C"
              and not registered[class .. "." .. name] then
-            report("%s.%s: in no luaL_Reg table of src/*.c", class, name)
+            report("%s: in no luaL_Reg table of src",
+                   fullname(class, name))
           end
         end
       end
@@ -318,11 +362,10 @@ describe("the C sources", function()
   it("tell the signature of each function above it", function()
     check(function(report)
       for _, t in ipairs(list) do
-        local module = t.class == "libevent"
-        local noun = module and "libevent." or
-                     t.class:match "%.(%w+)$":lower() .. ":"
+        local noun = t.class:match "(%w+)$":lower()
+                     .. (MODULES[t.class] and "." or ":")
         for _, name in ipairs(t.names) do
-          local full = t.class .. (module and "." or ":") .. name
+          local full = fullname(t.class, name)
           local comment = t.comments[name]
           local at, args = comment:match("()" .. noun .. name .. "(%b())")
           local e = classes[t.class] and classes[t.class][name]
@@ -350,5 +393,18 @@ describe("the C sources", function()
         end
       end
     end)
+  end)
+
+  it("take the options that are documented", function()
+    for class, options in pairs {
+      ["libevent.tls.Options"] = coptions("src/tls/options.c", "role"),
+      ["libevent.BuffereventOptions"] =
+        coptions("src/bufferevent_sock.c", "flags"),
+      ["libevent.ListenerOptions"] = coptions("src/listener.c", "flags"),
+      ["libevent.HttpOptions"] = coptions("src/http.c", "max_line_size"),
+      ["libevent.HttpConnectionOptions"] = coptions("src/http_client.c", "dns"),
+    } do
+      assert.same(options, fieldsof(class), class)
+    end
   end)
 end)

@@ -15,6 +15,18 @@ function origin.answer(body, fields, status)
     status or "200 OK", fields or "", #body, body)
 end
 
+--- Runs the loop until these requests are all done, which they say themselves.
+function origin.await(base, ...)
+  local list = {...}
+  t.runtill(base, function()
+    for _, r in ipairs(list) do
+      if not r.done then return false end
+    end
+    return true
+  end)
+  return ...
+end
+
 --- What a head says of the body behind it: the number of its bytes.
 local function lengthof(head)
   return tonumber(head:lower():match "\r\ncontent%-length: (%d+)" or 0)

@@ -32,6 +32,8 @@ describe("The package", function()
     assert.equal(1, #lines "ls rockspec/*.rockspec")
     local build = rockspec().build
     assert.same(lines "ls src/*.c", build.modules["libevent.core"].sources)
+    assert.same(lines "ls src/tls/*.c src/values.c",
+                build.modules["libevent.tls"].sources)
     for _, path in ipairs(lines "ls lua/libevent/*.lua") do
       local name = path:match "^lua/(.*)%.lua$":gsub("/", ".")
                                                :gsub("%.init$", "")
@@ -39,27 +41,32 @@ describe("The package", function()
     end
   end)
 
-  it("needs nothing of OpenSSL", function()
-    for _, path in ipairs(lines "ls rockspec/*.rockspec src/*.* src/*/*") do
+  it("needs OpenSSL for libevent.tls alone", function()
+    for _, path in ipairs(lines "ls src/*.* src/embedded/*") do
       assert.is_nil(read(path):find "openssl/", path)
     end
-    local needed = table.concat(lines("ldd " .. os.getenv "BUILD"
-                                      .. "/libevent/core.so"), "\n")
-    assert.is_nil(needed:find "libssl", needed)
+    local function needed(name)
+      return table.concat(lines(("ldd %s/libevent/%s.so"):format(
+        os.getenv "BUILD", name)), "\n")
+    end
+    assert.is_nil(needed "core":find "libssl", needed "core")
+    assert.truthy(needed "tls":find "libssl", needed "tls")
   end)
 
   it("exports what hosts and Lua call, and nothing else", function()
-    local names = lines("nm -D --defined-only " .. os.getenv "BUILD"
-                        .. "/libevent/core.so")
-    local found = 0
-    for _, line in ipairs(names) do
-      local name = line:match "%S+$"
-      if not name:find "^_" and not name:find "san" then
-        assert.truthy(name:find "^luaopen_" or name:find "^lualibevent_", name)
-        found = found + 1
+    for module, least in pairs {core = 2, tls = 1} do
+      local found = 0
+      for _, line in ipairs(lines(("nm -D --defined-only %s/libevent/%s.so")
+                                  :format(os.getenv "BUILD", module))) do
+        local name = line:match "%S+$"
+        if not name:find "^_" and not name:find "san" then
+          assert.truthy(name:find "^luaopen_" or name:find "^lualibevent_",
+                        name)
+          found = found + 1
+        end
       end
+      assert.is_true(found >= least)
     end
-    assert.is_true(found >= 2)
   end)
 
   it("has a library that exports what its header declares", function()
@@ -102,11 +109,13 @@ describe("The package", function()
   end)
 
   it("names every method in the README's table", function()
+    require "libevent.tls"
     local readme = read "README.md":match "## API at a glance(.-)\n## "
     for _, class in ipairs {"Base", "Event", "Waker", "Buffer", "FileSegment",
                             "Bufferevent", "RateLimitGroup", "Listener", "Dns",
                             "DnsRequest", "DnsServer", "DnsQuery", "Http",
-                            "HttpRequest", "HttpConnection"} do
+                            "HttpRequest", "HttpConnection",
+                            "tls.Context"} do
       local row = readme:match("\n| " .. class .. " |([^\n]+)")
       for name in pairs(debug.getregistry()["libevent." .. class].__index) do
         local constructor = class == "Base" and readme:find("base:" .. name
@@ -127,17 +136,21 @@ describe("The package", function()
     end
   end)
 
-  it("names every function of libevent.http there", function()
-    local row = read "README.md":match "\n| `libevent.http` |([^\n]+)"
-    for name in pairs(require "libevent.http") do
-      assert.truthy(row:find("%f[%w_]" .. name .. "%f[^%w_]"),
-                    "http." .. name .. " is not in the README")
+  it("names every function of libevent.http and libevent.tls there", function()
+    for _, module in ipairs {"libevent.http", "libevent.tls"} do
+      local row = read "README.md":match("\n| `" .. module .. "` |([^\n]+)")
+      for name in pairs(require(module)) do
+        assert.truthy(row:find("%f[%w_]" .. name .. "%f[^%w_]"),
+                      module .. "." .. name .. " is not in the README")
+      end
     end
   end)
 
   it("has no private prototype that nobody defines", function()
-    local sources = table.concat(lines "cat src/*.c", "\n")
-    for name in read "src/lev.h":gmatch "(levL_%w+) %(" do
+    local sources = table.concat(lines "cat src/*.c src/tls/*.c", "\n")
+    local headers = read "src/lev.h" .. read "src/lev_bufferevent.h"
+                    .. read "src/tls/tls.h"
+    for name in headers:gmatch "(lev[LT]_%w+) %(" do
       assert.truthy(sources:find("\n[^\n;]*%f[%w_]" .. name .. " %([^;{]*{")
                     , name)
     end
@@ -153,12 +166,13 @@ describe("make install", function()
     assert.truthy(os.execute(make .. "install"))
     local pipe = io.popen(("cd / && LUA_PATH='%s/p/share/lua/5.4/?.lua;"
       .. "%s/p/share/lua/5.4/?/init.lua' LUA_CPATH='%s/p/lib/lua/5.4/?.so' "
-      .. "%s -e 'print(require \"libevent\"._VERSION)'"):format(root, root,
+      .. "%s -e 'require \"libevent.tls\".context() "
+      .. "print(require \"libevent\"._VERSION)'"):format(root, root,
       root, os.getenv "LUA" or "lua5.4"))
     assert.equal(require "libevent"._VERSION .. "\n", pipe:read "a")
     pipe:close()
     for _, name in ipairs {"lualibevent.h", "liblualibevent.a",
-                           "lualibevent.pc"} do
+                           "lualibevent.pc", "tls.so"} do
       assert.equal(1, #lines("find " .. root .. " -name " .. name))
     end
     assert.truthy(os.execute(make .. "uninstall"))

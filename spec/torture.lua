@@ -109,7 +109,7 @@ function torture.prepare(scenario)
     if check then check(s) end
     if isopen(s.base) then
       collectgarbage()
-      for _ = 1, 5 do                           -- what is left may raise
+      for _ = 1, 12 do                          -- what is left may raise
         pcall(s.base.loop, s.base, "nonblock")
       end
       if isopen(s.base) then works(s.base:set_error_cb()) end

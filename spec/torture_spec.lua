@@ -2,13 +2,15 @@
 --- own: the call says so, nothing is lost, left or half done, and the base can
 --- be used afterwards. spec/c/torture.c plays each scenario of spec/torture
 --- once for every allocation that it makes: that one fails alone, then it and
---- all after it, then of libevent's only.
+--- all after it, then of libevent's only, then now and then one of OpenSSL's.
 ---
---- Under the sanitizers it is every third one, under valgrind every 30th.
+--- Under the sanitizers, and where there is TLS, it is every third one, under
+--- valgrind every 30th.
 
 local lfs = require "lfs"
 local libevent = require "libevent"
 local t = require "spec.helper"
+local tls = require "libevent.tls"
 local torture = require "spec.torture"
 
 local files = {}
@@ -28,7 +30,8 @@ describe("A lack of memory", function()
   for _, file in ipairs(played) do
     for i, scenario in ipairs(require("spec.torture." .. file)) do
       it(("is survived by %s (%s)"):format(scenario[1], file), function()
-        local text, status = t.host("torture -s " .. stride, ([[
+        local every = file == "tls" and stride < 3 and 3 or stride
+        local text, status = t.host("torture -s " .. every, ([[
           local scenarios = require "spec.torture.%s"
           return require "spec.torture".prepare(scenarios[%d])
         ]]):format(file, i))
@@ -51,9 +54,10 @@ local function callable()
     end
   end
   add("libevent", libevent)
+  add("libevent.tls", tls)
   for key, metatable in pairs(debug.getregistry()) do
-    if type(key) == "string" and key:match "^libevent%.%u%w*$" then
-      add(key, metatable.__index)
+    if type(key) == "string" and key:match "^libevent%.[%w.]*%u%w*$" then
+      add(key, metatable.__index or {})
     end
   end
   return found

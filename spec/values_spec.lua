@@ -427,11 +427,11 @@ describe("options", function()
         .. "flags, priorities, max_interval, max_callbacks, min_priority)")
         :format(case[2]), libevent.base, case[1])
     end
-    refused(3, "unknown option 'backlogs' (known: flags, backlog)",
+    refused(3, "unknown option 'backlogs' (known: flags, backlog, tls)",
             function()
       base:listener("127.0.0.1:0", nop, {backlogs = 1})
     end)
-    refused(2, "unknown option 'x' (known: flags)", function()
+    refused(2, "unknown option 'x' (known: flags, tls, hostname)", function()
       base:bufferevent(nil, {x = false})
     end)
   end)

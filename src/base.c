@@ -601,6 +601,7 @@ static int lev_base_close (lua_State *L) {
   base->ncommon = 0;
   free(base->desk);
   base->desk = NULL;
+  levL_freecounter(base);
   base->unsent = false;
   lua_pushnil(L);
   lua_setiuservalue(L, 1, LEV_UVANCHORS);

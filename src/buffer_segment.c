@@ -149,24 +149,32 @@ static int addpieces (struct evbuffer *to, lev_FileSegment *s, off_t at,
   return 0;
 }
 
-/* Fills an empty buffer with 'n' bytes; 0, an errno or CUT. */
-static int fillpart (struct evbuffer *part, lev_FileSegment *s, off_t at,
-                     off_t n, off_t tail) {
-  int err = part ? addpieces(part, s, at, n - tail) : ENOMEM;
-  return err ? err
-             : readbytes(part, s->fd, s->offset + at + n - tail, tail);
+/* 'n' bytes in a buffer of their own, of which the last 'tail' are read; or
+   NULL and an errno or CUT. */
+static struct evbuffer *newpart (lev_FileSegment *s, off_t at, off_t n,
+                                 off_t tail, int *err) {
+  struct evbuffer *part = evbuffer_new();
+  *err = part ? addpieces(part, s, at, n - tail) : ENOMEM;
+  if (*err == 0)
+    *err = readbytes(part, s->fd, s->offset + at + n - tail, tail);
+  if (*err == 0)
+    return part;
+  if (part)
+    evbuffer_free(part);
+  return NULL;
 }
 
 /* Adds 'n' bytes to the end of a buffer, or none; 0, an errno or CUT. They
    come by way of another buffer: nothing can be cut off at the end of one. */
 static int addpart (lev_Buffer *b, lev_FileSegment *s, off_t at, off_t n) {
-  struct evbuffer *part = evbuffer_new();
   off_t tail = b->tofd && n > TAIL ? TAIL : n;
-  int err = fillpart(part, s, at, n, tail);
-  if (err == 0 && evbuffer_add_buffer(b->buf, part) < 0)
+  int err;
+  struct evbuffer *part = newpart(s, at, n, tail, &err);
+  if (part == NULL)
+    return err;
+  if (evbuffer_add_buffer(b->buf, part) < 0)
     err = ENOMEM;
-  if (part)
-    evbuffer_free(part);
+  evbuffer_free(part);
   if (err == 0 && n > tail)
     b->file = true;
   return err;
@@ -189,7 +197,7 @@ bool levL_isfile (lua_State *L, int arg) {
    errno, EIO if the file ends early. */
 struct evbuffer *levL_newfilepart (lua_State *L, int arg, int *err) {
   lev_FileSegment own = {NULL, -1, 0, 0}, *s = &own;
-  struct evbuffer *part;
+  struct evbuffer *part = NULL;
   *err = 0;
   if (luaL_testudata(L, arg, LEV_FILESEGMENT))
     s = checksegment(L, arg);
@@ -198,15 +206,10 @@ struct evbuffer *levL_newfilepart (lua_State *L, int arg, int *err) {
     int fd = checkfile(L, arg, &size);
     *err = opensegment(s, fd, 0, size);
   }
-  part = *err ? NULL : evbuffer_new();
   if (*err == 0)
-    *err = fillpart(part, s, 0, s->length, s->length > TAIL ? TAIL : s->length);
+    part = newpart(s, 0, s->length, s->length > TAIL ? TAIL : s->length, err);
   if (*err == CUT)
     *err = EIO;
-  if (*err && part) {
-    evbuffer_free(part);
-    part = NULL;
-  }
   freesegment(&own);
   return part;
 }

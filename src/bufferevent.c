@@ -59,8 +59,11 @@ int levL_getmore (lua_State *L, int idx, int key) {
 /* The bytes on their way to the peer, here and below. */
 size_t levL_unsent (const lev_Bufferevent *b) {
   size_t n = 0;
-  for (; b; b = b->below)
+  for (; b; b = b->below) {
     n += evbuffer_get_length(bufferevent_get_output(b->bev));
+    if (b->tls)
+      n += levL_tlsunsent(b);
+  }
   return n;
 }
 
@@ -135,9 +138,17 @@ int levL_unpark (lev_Bufferevent *b) {
   short what = (short)b->later;
   errno = 0;
   b->later = 0;
+  if (b->tls && (what & EV_WRITE) && levL_unsent(b) == 0) {
+    what ^= EV_WRITE;         /* libevent would wait with nothing to send */
+    b->bev->enabled |= EV_WRITE;
+  }
   if (what && b->flavour->turn)
     levL_taketurn(b);
-  return what ? bufferevent_enable(b->bev, what) : 0;
+  if (what && bufferevent_enable(b->bev, what) < 0)
+    return -1;
+  if ((what & EV_READ) && b->tls && levL_tlspending(b))
+    event_active(&b->bev->ev_read, EV_READ, 1);
+  return 0;
 }
 
 void levL_disable (lev_Bufferevent *b, short what) {
@@ -203,6 +214,8 @@ static void freebufferevent (lev_Object *o) {
     b->above = above->below = NULL;
     levL_free(&above->o);
   }
+  if (b->tls)
+    levL_clear(b);            /* it looks at what is unsent */
   levL_forget(b);
   if (b->native)
     b->native->hooks->leave(b);
@@ -210,6 +223,7 @@ static void freebufferevent (lev_Object *o) {
   evbuffer_remove_cb(bufferevent_get_input(b->bev), ondrain, b);
   levL_unlimit(b);
   b->flavour->leave(b);
+  levL_tlsfree(b);
   for (int i = 0; i < 2; i++)
     if (b->buffers[i])
       levL_unwatch(b->buffers[i]);
@@ -247,13 +261,10 @@ static bool sends (lev_Object *o, bool done) {
          || bufferevent_enable(b->bev, EV_WRITE) == 0;
 }
 
-bool levL_sends (lev_Bufferevent *b, bool done) {
-  return sends(&b->o, done);
-}
-
 static const void *handle (const lev_Object *o) {
   const lev_Bufferevent *b = (const lev_Bufferevent *)o;
-  return b->races ? (const void *)b->end.race : (const void *)b->bev;
+  return b->races ? (const void *)b->end.race
+         : b->tls ? (const void *)b : (const void *)b->bev;
 }
 
 static void clear (lev_Object *o) {
@@ -542,8 +553,8 @@ void levL_pauseatmark (lev_Bufferevent *b) {
 }
 
 /* Enables it and what it stands on, which libevent has disabled after a
-   timeout or an end. */
-static int enable (lev_Bufferevent *b, short what) {
+   timeout or an end; what is not ready later. 0 or an errno. */
+int levL_enable (lev_Bufferevent *b, short what) {
   int r = 0;
   for (; b; b = b->below) {
     b->later |= what;
@@ -563,7 +574,7 @@ static int lev_bufferevent_enable (lua_State *L) {
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
   was = bufferevent_get_enabled(b->bev) | b->later;
-  err = enable(b, what);
+  err = levL_enable(b, what);
   if (err)
     levL_disable(b, what & ~was);
   levL_settle(L, 1, &b->o);
@@ -731,7 +742,9 @@ void levL_flush (lev_Bufferevent *b, const struct timeval *stall) {
   bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
   if (stall)
     bufferevent_set_timeouts(levL_bottom(b)->bev, NULL, stall);
-  if (!b->unsent || !(bufferevent_get_enabled(b->bev) & EV_WRITE))
+  if (b->tls && b->connecting)
+    b->later = EV_WRITE;      /* when the handshake is done */
+  else if (!b->unsent || !(bufferevent_get_enabled(b->bev) & EV_WRITE))
     bufferevent_enable(b->bev, EV_WRITE);
   if (b->below) {
     levL_shutwrite(b);        /* the filter has a last word */
@@ -767,6 +780,8 @@ static int lev_bufferevent_close_after_flush (lua_State *L) {
   }
   levL_checktop(L, 1);
   levL_time(L, 2, 2, &stall);
+  if (b->tls && levL_unsent(b) == 0)
+    levL_tlsfinish(b);        /* its last word is to be sent, too */
   if (!evutil_timerisset(&stall) || b->failure || b->flavour->idle(b))
     return lev_bufferevent_close(L);
   levL_anchor(L, 1, &b->o);
@@ -827,4 +842,5 @@ void levL_openbufferevent (lua_State *L) {
   levL_openbufferevent_filter(L);
   levL_openbufferevent_ratelim(L);
   levL_openbufferevent_group(L);
+  levL_openbufferevent_tls(L);
 }

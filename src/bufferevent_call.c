@@ -170,6 +170,9 @@ static void tell (lev_Bufferevent *b, lev_Happening h) {
 
 /* Something else has happened than data. */
 static void happened (lev_Bufferevent *b, lev_Happening h) {
+  char why[LEV_WHYSIZE];
+  if (h.message == NULL && (h.what & BEV_EVENT_ERROR))
+    h.message = levL_tlswhy(levL_bottom(b), why, sizeof(why));
   b = levL_top(b);
   if (b->flavour->note(b, &h))
     tell(b, h);

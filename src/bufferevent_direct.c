@@ -83,13 +83,15 @@ static void fail (lev_Bufferevent *b, short what, int err) {
 
 /* A socket's own calls cost less than read and write, which serve the rest:
    pipes and terminals. */
-static ssize_t receive (int fd, void *to, size_t n) {
-  ssize_t got = recv(fd, to, n, 0);
+static ssize_t receive (lev_Bufferevent *b, int fd, void *to, size_t n) {
+  ssize_t got = b->tls ? levL_tlsread(b, to, n) : recv(fd, to, n, 0);
   return got < 0 && errno == ENOTSOCK ? read(fd, to, n) : got;
 }
 
-static ssize_t transmit (int fd, const void *from, size_t n) {
-  ssize_t sent = send(fd, from, n, MSG_NOSIGNAL);
+static ssize_t transmit (lev_Bufferevent *b, const void *from, size_t n) {
+  int fd = (int)b->bev->ev_write.ev_fd;
+  ssize_t sent = b->tls ? levL_tlswrite(b, from, n)
+                        : send(fd, from, n, MSG_NOSIGNAL);
   return sent < 0 && errno == ENOTSOCK ? write(fd, from, n) : sent;
 }
 
@@ -117,8 +119,9 @@ static void unlist (Desk *desk, lev_Bufferevent *b) {
 }
 
 /* The rest is libevent's to send. */
-static void handover (lev_Bufferevent *b) {
-  if (waiting(b) > 0 && (b->bev->enabled & EV_WRITE) && b->flavour->ready(b)) {
+void levL_handover (lev_Bufferevent *b) {
+  if (levL_unsent(b) > 0 && (b->bev->enabled & EV_WRITE)
+      && b->flavour->ready(b)) {
     levL_freshen(b->o.base);
     errno = 0;
     if (bufferevent_enable(b->bev, EV_WRITE) < 0)
@@ -145,9 +148,9 @@ static void tell (lev_Bufferevent *b) {
 
 /* 'n' bytes are sent. */
 static void sent (lev_Bufferevent *b, ssize_t n) {
-  size_t left = waiting(b);
+  size_t left = levL_unsent(b);
   if (left > 0)
-    handover(b);
+    levL_handover(b);
   else
     done(b);
   if (b->o.base && n > 0 && left <= b->bev->wm_write.low)
@@ -177,6 +180,8 @@ static ssize_t pour (lev_Bufferevent *b, size_t rest) {
                  && evbuffer_get_contiguous_space(bev->output) < waiting(b);
   ssize_t sum = 0, n = 1;
   int err;
+  if (b->tls)
+    return levL_tlspour(b);
   if (several)
     cork(fd, 1);
   evbuffer_unfreeze(bev->output, 1);
@@ -192,6 +197,50 @@ static ssize_t pour (lev_Bufferevent *b, size_t rest) {
   return sum > 0 ? sum : n;
 }
 
+/* libevent does not begin to wait for what is active just then, as an event is
+   that only tells of something. Then it begins now. */
+static void watch (lev_Bufferevent *b, const struct event *ev, short what,
+                   bool needed) {
+  if (needed && (b->bev->enabled & what)
+      && !(ev->ev_evcallback.evcb_flags & EVLIST_INSERTED))
+    bufferevent_enable(b->bev, what);
+}
+
+/* Something else than data, for whoever stands on it. */
+static void ended (lev_Bufferevent *b, short what, int err) {
+  if (b->above) {
+    errno = err;
+    bufferevent_trigger_event(b->bev, what, 0);
+  }
+  else
+    levL_ended(b, what, err);
+}
+
+/* The same event of a socket that speaks TLS: all that libevent would do for
+   it, whatever is set. It comes with the bufferevent itself: a filter on it has
+   libevent's place for that. */
+static void onsecretwritable (evutil_socket_t fd, short what, void *arg) {
+  lev_Bufferevent *b = arg;
+  struct bufferevent *bev = b->bev;
+  watch(b, &bev->ev_write, EV_WRITE, levL_unsent(b) > 0);
+  if (!(what & EV_WRITE))
+    getlibeventwrite()(fd, EV_TIMEOUT, bev);
+  else if (!levL_tlsopen(b))
+    levL_park(b);
+  else if (isfailure(levL_tlspour(b))) {
+    int err = errno;
+    bufferevent_disable(bev, EV_WRITE);
+    ended(b, BEV_EVENT_WRITING | BEV_EVENT_ERROR, err);
+  }
+  else {
+    size_t left = evbuffer_get_length(bev->output) + levL_tlsunsent(b);
+    if (left == 0)
+      event_del(&bev->ev_write);
+    if (left <= bev->wm_write.low)
+      bufferevent_trigger(bev, EV_WRITE, BEV_TRIG_IGNORE_WATERMARKS);
+  }
+}
+
 /* libevent's event for writing: so much that it would take many turns is ours,
    the rest, and what there is to tell of it, is libevent's. */
 static void onwritable (evutil_socket_t fd, short what, void *arg) {
@@ -199,6 +248,7 @@ static void onwritable (evutil_socket_t fd, short what, void *arg) {
   lev_Bufferevent *b = bev->cbarg;
   size_t low = bev->wm_write.low;
   size_t rest = low > SINGLE ? low : SINGLE;
+  watch(b, &bev->ev_write, EV_WRITE, waiting(b) > 0);
   if (what == EV_WRITE && waiting(b) > rest && isplain(b) && !b->failure) {
     ssize_t n = pour(b, rest);
     if (waiting(b) > rest && n != 0 && !isfailure(n))
@@ -212,7 +262,7 @@ static void flush (lev_Bufferevent *b) {
   ssize_t n;
   unlist(b->o.base->desk, b);
   if (!writesdirectly(b)) {
-    handover(b);
+    levL_handover(b);
     return;
   }
   n = pour(b, 0);
@@ -237,12 +287,10 @@ static bool unstage (Desk *desk, size_t at) {
    not be. */
 static void flushstaged (Desk *desk) {
   lev_Bufferevent *b = desk->writer;
-  ssize_t n = transmit(b->bev->ev_write.ev_fd, desk->from, desk->staged);
+  ssize_t n = transmit(b, desk->from, desk->staged);
   if (n == (ssize_t)desk->staged) {
     desk->writer = NULL;
-    done(b);
-    if (b->o.base)
-      tell(b);
+    sent(b, n);
   }
   else if (isfailure(n)) {
     int err = errno;
@@ -496,13 +544,13 @@ static bool handsover (const lev_Bufferevent *b) {
 }
 
 /* Receives to the desk, and leaves there what the script gets from it. */
-static ssize_t receivefor (lev_Bufferevent *b, Desk *desk, int fd) {
-  bool direct = handsover(b);
+static ssize_t receivefor (lev_Bufferevent *b, Desk *desk, int fd,
+                           bool direct) {
   ssize_t n;
-  if (!direct && b->expects >= LARGE)
+  if (!direct && b->expects >= LARGE && !b->tls)
     n = receiveinto(b->bev->input, fd, b->expects);
   else {
-    n = receive(fd, desk->in, ROOM);
+    n = receive(b, fd, desk->in, ROOM);
     desk->reader = n > 0 ? b : NULL;
     desk->at = desk->in;
     desk->len = n > 0 ? (size_t)n : 0;
@@ -524,7 +572,7 @@ static void onreadable (evutil_socket_t fd, short what, void *arg) {
     getlibeventread()(fd, what, arg);
     return;
   }
-  n = receivefor(b, desk, fd);
+  n = receivefor(b, desk, fd, handsover(b));
   if (n > 0)
     levL_arrived(b);
   else if (n == 0 || isfailure(n)) {
@@ -532,6 +580,38 @@ static void onreadable (evutil_socket_t fd, short what, void *arg) {
     bufferevent_disable(bev, EV_READ);
     levL_ended(b, n == 0 ? BEV_EVENT_READING | BEV_EVENT_EOF
                          : BEV_EVENT_READING | BEV_EVENT_ERROR, err);
+  }
+}
+
+/* The same of a socket that speaks TLS. What nobody may have from the desk goes
+   libevent's way from the input on. */
+static void onsecretreadable (evutil_socket_t fd, short what, void *arg) {
+  lev_Bufferevent *b = arg;
+  struct bufferevent *bev = b->bev;
+  bool direct = readsdirectly(b);
+  Desk *desk;
+  ssize_t n = -1;
+  if (!(what & EV_READ)) {
+    getlibeventread()(fd, EV_TIMEOUT, bev);
+    return;
+  }
+  if (!levL_tlsopen(b)) {
+    levL_park(b);
+    return;
+  }
+  watch(b, &bev->ev_read, EV_READ, true);
+  errno = ENOMEM;
+  if ((desk = getdesk(b->o.base)) != NULL)
+    n = receivefor(b, desk, (int)fd, direct && handsover(b));
+  if (n > 0 && direct)
+    levL_arrived(b);
+  else if (n > 0)
+    bufferevent_trigger(bev, EV_READ, 0);
+  else if (n == 0 || isfailure(n)) {
+    int err = errno;
+    bufferevent_disable(bev, EV_READ);
+    ended(b, n == 0 ? BEV_EVENT_READING | BEV_EVENT_EOF
+                    : BEV_EVENT_READING | BEV_EVENT_ERROR, err);
   }
 }
 
@@ -548,6 +628,13 @@ static void takeover (struct event *ev, event_callback_fn *was,
 void levL_direct (lev_Bufferevent *b) {
   if (!levL_issocket(b))
     return;
+  if (b->tls && b->bev->ev_read.ev_fd >= 0) {
+    takeover(&b->bev->ev_read, &libeventread, onsecretreadable, true);
+    takeover(&b->bev->ev_write, &libeventwrite, onsecretwritable, true);
+    b->bev->ev_read.ev_evcallback.evcb_arg = b;
+    b->bev->ev_write.ev_evcallback.evcb_arg = b;
+    return;
+  }
   takeover(&b->bev->ev_read, &libeventread, onreadable, !b->above);
   takeover(&b->bev->ev_write, &libeventwrite, onwritable, !b->above);
 }

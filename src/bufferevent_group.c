@@ -19,7 +19,8 @@ struct lev_Group {
   struct event timer;           /* ...called by this one */
   lev_Limits limits;
   size_t share;                 /* of set_min_share */
-  uint64_t read, written;       /* totals from before the last set_cfg */
+  uint64_t read, written;       /* totals that libevent has not: from before the
+                                   last set_cfg, and past it */
   unsigned members;
   bool moved;                   /* bytes, since the last tick */
 };
@@ -98,6 +99,18 @@ static bool joingroup (lev_Bufferevent *b, lev_Group *g) {
   g->members++;
   work(g);
   return true;
+}
+
+/* So many bytes have moved past libevent. */
+void levL_countgroup (lev_Group *g, int i, size_t n) {
+  if (i == 0) {
+    bufferevent_rate_limit_group_decrement_read(g->group, (ev_ssize_t)n);
+    g->read += n;
+  }
+  else {
+    bufferevent_rate_limit_group_decrement_write(g->group, (ev_ssize_t)n);
+    g->written += n;
+  }
 }
 
 static void eachmember (lev_Group *g, void (*f) (lev_Bufferevent *b)) {

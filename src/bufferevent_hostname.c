@@ -362,6 +362,8 @@ static int lev_bufferevent_connect_hostname (lua_State *L) {
   snprintf(r->host, sizeof(r->host), "%s", host);
   b = checkunconnected(L);    /* both again: finalizers are anybody's code */
   dns = levL_optiondns(L, 5, 4, b->o.base);
+  if (!levL_tlspeer(b, r->host))
+    return levL_nomemory(L);
   initrace(r, b, &o);
   levL_anchor(L, 1, &b->o);
   levL_setmore(L, 1, LEV_RACE);

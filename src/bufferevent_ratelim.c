@@ -148,6 +148,16 @@ void levL_unlimit (lev_Bufferevent *b) {
   droplimits(b);
 }
 
+/* So many bytes have moved past libevent. */
+void levL_countlimits (lev_Bufferevent *b, int i, size_t n) {
+  if (b->limits && i == 0)
+    bufferevent_decrement_read_limit(b->bev, (ev_ssize_t)n);
+  else if (b->limits)
+    bufferevent_decrement_write_limit(b->bev, (ev_ssize_t)n);
+  if (b->group)
+    levL_countgroup(b->group, i, n);
+}
+
 static lev_Limits *newlimits (lua_State *L, const lev_Limits *limits) {
   struct ev_token_bucket_cfg *cfg = levL_newcfg(L, limits);
   lev_Limits *l = malloc(sizeof(*l));

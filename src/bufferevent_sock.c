@@ -7,11 +7,13 @@
 ** when the number is already somebody's guess.
 */
 #include "lev_bufferevent.h"
+#include "lev_tls.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
@@ -35,7 +37,7 @@ static int fdof (const lev_Bufferevent *b) {
 }
 
 static size_t waiting (const lev_Bufferevent *b) {
-  return evbuffer_get_length(bufferevent_get_output(b->bev));
+  return levL_unsent(b);
 }
 
 static bool isactive (const lev_Bufferevent *b) {
@@ -59,8 +61,9 @@ static void refreeze (lev_Bufferevent *b) {
   evbuffer_freeze(bufferevent_get_output(b->bev), 1);
 }
 
-static void setfd (lev_Bufferevent *b, int fd) {
+void levL_setfd (lev_Bufferevent *b, int fd) {
   levL_stoprace(b);
+  levL_tlsend(b);
   levL_park(b);
   bufferevent_setfd(b->bev, fd);
   levL_direct(b);
@@ -71,7 +74,7 @@ static void setfd (lev_Bufferevent *b, int fd) {
 /* Takes the descriptor from libevent and closes it, if it is ours. */
 static void closefd (lev_Bufferevent *b) {
   int fd = fdof(b);
-  setfd(b, -1);
+  levL_setfd(b, -1);
   if (fd >= 0 && b->ownfd)
     evutil_closesocket(fd);
   b->ownfd = false;
@@ -90,8 +93,15 @@ static int shutread (lev_Bufferevent *b, int what) {
 }
 
 static int endwrite (lev_Bufferevent *b) {
+  int err = 0;
   if (b->connecting || waiting(b) > 0)
     return 0;
+  if (b->tls)
+    err = levL_tlsfinish(b);
+  if (err == 0 && waiting(b) > 0)
+    levL_handover(b);         /* the last word of TLS, and then we again */
+  if (err || waiting(b) > 0)
+    return err;
   b->isshut = true;
   return shutdown(fdof(b), SHUT_WR) < 0 ? errno : 0;
 }
@@ -107,7 +117,7 @@ static bool retry (lev_Bufferevent *b) {
 }
 
 static bool note (lev_Bufferevent *b, lev_Happening *h) {
-  bool connected = (h->what & BEV_EVENT_CONNECTED) != 0;
+  bool connected = (h->what & BEV_EVENT_CONNECTED) != 0, unparked = true;
   if (connected && !b->connecting)
     return false;             /* setfd came in between: nobody asked */
   if (h->what == (BEV_EVENT_EOF | BEV_EVENT_WRITING)) {
@@ -120,7 +130,11 @@ static bool note (lev_Bufferevent *b, lev_Happening *h) {
     closefd(b);               /* the next connect starts from nothing */
   b->connecting = false;
   b->inconnected = connected;
-  if (connected && levL_unpark(b) < 0) {
+  if (connected) {
+    unparked = levL_unpark(b) == 0;
+    levL_tlsstarted(b);
+  }
+  if (!unparked) {
     h->what = BEV_EVENT_ERROR | BEV_EVENT_READING;
     h->err = errno ? errno : ENOMEM;
   }
@@ -153,6 +167,10 @@ static int unread (const lev_Bufferevent *b) {
    is read, for nobody, until the peer closes or the time is over. */
 static void flushed (lev_Bufferevent *b) {
   struct timeval wait = b->bev->timeout_write;
+  if (b->tls && levL_tlsfinish(b) == 0 && waiting(b) > 0) {
+    levL_handover(b);         /* its last word has to be sent, too */
+    return;
+  }
   if ((unread(b) == 0 && !b->lingers) || levL_shutwrite(b) != 0) {
     levL_drop(&b->o);
     return;
@@ -208,11 +226,32 @@ static lev_Bufferevent *newbev (lua_State *L, int base, int fd) {
   return b;
 }
 
+/* [-1] bufferevent: TLS begins on the descriptor that it has been made with. */
+static void begintls (lua_State *L, lev_Bufferevent *b) {
+  levL_anchor(L, -1, &b->o);
+  levL_setfd(b, fdof(b));
+  errno = levL_tlsbegin(b, false);
+  if (errno) {
+    int err = errno;
+    b->ownfd = false;
+    levL_free(&b->o);
+    errno = err;
+    levL_unable(L);
+  }
+  levL_settle(L, -1, &b->o);
+}
+
 /* Pushes a bufferevent that owns 'fd', of the base at 'base'; on an error fd
    is still the caller's. */
-lev_Object *levL_newbufferevent (lua_State *L, int base, int fd) {
+lev_Object *levL_newbufferevent (lua_State *L, int base, int fd,
+                                 const lev_Context *tls) {
+  static const lev_Name any = {NULL, true};
   lev_Bufferevent *b = newbev(L, base, fd);
+  if (tls && !levL_secure(b, tls, &any))
+    levL_nomemory(L);
   b->ownfd = true;
+  if (tls)
+    begintls(L, b);
   return &b->o;
 }
 
@@ -293,22 +332,31 @@ static void takefd (lua_State *L, int bev, int arg, lev_Bufferevent *b,
 
 /* base:bufferevent([fd [, options]]) -> bufferevent */
 static int lev_base_bufferevent (lua_State *L) {
-  static const char *const names[] = {"flags", NULL};
+  static const char *const names[] = {"flags", "tls", "hostname", NULL};
   int fd, options = 0;
   lev_Bufferevent *b;
+  lev_Context *c;
+  lev_Name name;
   levL_checkbase(L, 1);
   fd = optfd(L, 2);
   lua_settop(L, 3);
   levL_checkoptions(L, 3, names);
   if (levL_option(L, 3, "flags"))
     options = levL_words(L, -1, 3, optionwords);
+  c = levL_opttls(L, 3, LEV_TLSSERVER | LEV_TLSCLIENT, &name);
+  if (c && fd >= 0)
+    levL_checknamed(L, 3, c, &name);
   luaL_argcheck(L, !(options & BEV_OPT_CLOSE_ON_FREE) || fd < 0
                    || lua_type(L, 2) == LUA_TNUMBER, 3,
                 "close_on_free: the object closes its own descriptor");
   b = newbev(L, 1, fd);
   if (lua_type(L, 2) > LUA_TNUMBER)
     levL_needmore(L, -1);
+  if (c && !levL_secure(b, c, &name))
+    return levL_nomemory(L);
   takefd(L, lua_gettop(L), 2, b, fd);
+  if (c && fd >= 0)
+    begintls(L, b);
   return 1;
 }
 
@@ -338,7 +386,9 @@ static bool isconnected (int fd) {
    connection: a failing connect that is read from is an error first and a
    connection after it. */
 static int await (lev_Bufferevent *b, int fd) {
-  setfd(b, fd);
+  levL_setfd(b, fd);
+  if (b->tls)
+    return levL_tlsbegin(b, true);
   b->connecting = bufferevent_socket_connect(b->bev, NULL, 0) == 0;
   levL_direct(b);
   refreeze(b);
@@ -356,6 +406,18 @@ int levL_takeconnected (lev_Bufferevent *b, int fd) {
   return err;
 }
 
+/* A certificate must be for the address, unless the script has said another
+   name; false without memory. */
+static bool namepeer (lev_Bufferevent *b, const struct sockaddr_storage *ss) {
+  char name[LEV_ADDRESSSIZE] = "";
+  size_t len;
+  const void *bytes = ss->ss_family == AF_UNIX ? NULL
+                      : levL_ipbytes(ss, &len);
+  if (bytes)
+    inet_ntop(ss->ss_family, bytes, name, sizeof(name));
+  return levL_tlspeer(b, bytes ? name : NULL);
+}
+
 /* bufferevent:connect(address) -> bufferevent | nil, message, errno */
 static int lev_bufferevent_connect (lua_State *L) {
   lev_Bufferevent *b = levL_checksocket(L, 1);
@@ -367,6 +429,10 @@ static int lev_bufferevent_connect (lua_State *L) {
   luaL_argcheck(L, !b->connecting, 1, "Bufferevent is connecting already");
   if (isconnected(fd))
     return levL_refuse(L, EISCONN, NULL);
+  if (!namepeer(b, &ss))
+    return levL_nomemory(L);
+  luaL_argcheck(L, levL_tlsnamed(b), 2, "for TLS by this address an option "
+                "'hostname' of base:bufferevent expected (false: any)");
   levL_anchor(L, 1, &b->o);
   levL_freshen(b->o.base);
   if (made)
@@ -379,7 +445,7 @@ static int lev_bufferevent_connect (lua_State *L) {
     err = await(b, fd);
   }
   if (err && made && fd >= 0) {
-    setfd(b, -1);
+    levL_setfd(b, -1);
     evutil_closesocket(fd);
     b->ownfd = false;
   }
@@ -402,16 +468,20 @@ static int lev_bufferevent_setfd (lua_State *L) {
     levL_needmore(L, 1);
   fd = optfd(L, 2);
   levL_checksocket(L, 1);     /* again, after getfd */
+  luaL_argcheck(L, fd < 0 || levL_tlsnamed(b), 1, "for TLS on a descriptor an "
+                "option 'hostname' of base:bufferevent expected (false: any)");
   luaL_argcheck(L, !b->inconnected, 1,
                 "in the callback of \"connected\" libevent still writes to "
                 "the old descriptor");
   old = fdof(b);
   ownold = b->ownfd;
   levL_anchor(L, 1, &b->o);
-  setfd(b, fd);
+  levL_setfd(b, fd);
   takefd(L, 1, 2, b, fd);
   b->connecting = false;
-  if (fd >= 0 && levL_unpark(b) < 0)
+  if (fd >= 0 && b->tls)
+    err = levL_tlsbegin(b, false);
+  else if (fd >= 0 && levL_unpark(b) < 0)
     err = errno ? errno : ENOMEM;
   if (ownold && old >= 0 && old != fd)
     evutil_closesocket(old);
@@ -441,6 +511,8 @@ static int lev_bufferevent_detach (lua_State *L) {
   if (levL_isfilter(b))
     return levL_detachfilter(L);
   levL_checksocket(L, 1);
+  luaL_argcheck(L, b->tls == NULL, 1, "Bufferevent speaks TLS, which nobody "
+                "could go on with");
   if (!isready(b))
     return levL_refuse(L, ENOTCONN, NULL);
   if (waiting(b) > 0)

@@ -47,35 +47,25 @@ lev_Http *levL_checkhttp (lua_State *L, int arg) {
 
 /* A number of bytes or things in a field of an option's value; false is 0. */
 static lua_Integer optnumber (lua_State *L, int arg, lua_Integer min) {
-  if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
+  if (levL_isfalse(L, -1))
     return 0;
   return levL_range(L, -1, arg, min, MAXSIZE);
 }
 
-static void setlimit (lua_State *L, int arg, lua_Integer n, size_t *limit) {
-  (void)L; (void)arg;
-  *limit = n ? (size_t)n : (size_t)MAXSIZE;
-}
-
-/* [-1] seconds, or false: none */
-static void settime (lua_State *L, int arg, struct timeval *tv) {
-  struct timeval value = {0, 0};
-  if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) {
-    levL_time(L, -1, arg, &value);
-    luaL_argcheck(L, evutil_timerisset(&value), arg,
-                  "a timeout of 0 seconds: false is none");
-  }
-  *tv = value;
+/* The same, as a limit that is always there. */
+static size_t optlimit (lua_State *L, int arg) {
+  lua_Integer n = optnumber(L, arg, 1);
+  return n ? (size_t)n : (size_t)MAXSIZE;
 }
 
 static const char *const timenames[] = {
-  "header_timeout", "body_timeout", "idle_timeout", "write_timeout"
+  "header_timeout", "body_timeout", "idle_timeout", "write_timeout", NULL
 };
 
 static void settimes (lua_State *L, int arg, lev_Http *http) {
   for (int i = 0; i < LEV_NTIMES; i++) {
     if (levL_option(L, arg, timenames[i]))
-      settime(L, arg, &http->times[i]);
+      levL_timeout(L, arg, &http->times[i]);
     lua_pop(L, 2);
   }
 }
@@ -84,7 +74,7 @@ static void settimes (lua_State *L, int arg, lev_Http *http) {
 static void settype (lua_State *L, int arg, int idx, lev_Http *http) {
   size_t n = 0;
   const char *s = NULL;
-  if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) {
+  if (!levL_isfalse(L, -1)) {
     if (lua_type(L, -1) != LUA_TSTRING)
       levL_expected(L, -1, arg, "string or false");
     s = lua_tolstring(L, -1, &n);
@@ -99,15 +89,15 @@ static void settype (lua_State *L, int arg, int idx, lev_Http *http) {
 
 static void setsizes (lua_State *L, int arg, lev_Http *http) {
   if (levL_option(L, arg, "max_line_size"))
-    setlimit(L, arg, optnumber(L, arg, 1), &http->limits.line);
+    http->limits.line = optlimit(L, arg);
   if (levL_option(L, arg, "max_headers_size"))
-    setlimit(L, arg, optnumber(L, arg, 1), &http->limits.fields);
+    http->limits.fields = optlimit(L, arg);
   if (levL_option(L, arg, "max_headers")) {
     lua_Integer n = optnumber(L, arg, 1);
     http->limits.count = n ? (unsigned)n : UINT_MAX;
   }
   if (levL_option(L, arg, "max_body_size")) {
-    if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
+    if (levL_isfalse(L, -1))
       http->most = UINT64_MAX;
     else
       http->most = (uint64_t)levL_range(L, -1, arg, 0, INT64_MAX / 2);
@@ -123,7 +113,7 @@ static void setoptions (lua_State *L, int idx, lev_Http *http) {
   static const char *const names[] = {
     "max_line_size", "max_headers_size", "max_headers", "max_body_size",
     "header_timeout", "body_timeout", "idle_timeout", "write_timeout",
-    "max_connections", "allowed_methods", "default_content_type", NULL
+    "max_connections", "allowed_methods", "default_content_type", "tls", NULL
   };
   levL_checkoptions(L, 2, names);
   luaL_checkstack(L, 24, NULL);
@@ -132,6 +122,8 @@ static void setoptions (lua_State *L, int idx, lev_Http *http) {
   if (!levL_option(L, 2, "default_content_type"))
     lua_pushliteral(L, "text/html; charset=utf-8");
   settype(L, 2, idx, http);
+  levL_optservertls(L, 2);
+  lua_setiuservalue(L, idx, LEV_UVTLS);
   lua_settop(L, idx);
 }
 
@@ -170,10 +162,33 @@ static int lev_base_http (lua_State *L) {
 
 /* {==== Sockets ==== */
 
+/* [3] options: pushes them, with the server's TLS unless they have one. */
+static void pushoptions (lua_State *L) {
+  if (lua_getiuservalue(L, 1, LEV_UVTLS) == LUA_TNIL || levL_option(L, 3, "tls")
+      || !(lua_isnil(L, 3) || lua_istable(L, 3))) {
+    lua_pushvalue(L, 3);
+    return;
+  }
+  lua_newtable(L);
+  if (lua_istable(L, 3)) {
+    int copy = lua_gettop(L);
+    for (lua_pushnil(L); lua_next(L, 3); ) {
+      lua_pushvalue(L, -2);
+      lua_insert(L, -2);
+      lua_rawset(L, copy);
+    }
+  }
+  lua_getiuservalue(L, 1, LEV_UVTLS);
+  lua_setfield(L, -2, "tls");
+}
+
 /* http:bind_socket(address or fd [, options])
    -> listener | nil, message, errno */
 static int lev_http_bind_socket (lua_State *L) {
   lev_Http *http = levL_checkhttp(L, 1);
+  lua_settop(L, 3);
+  pushoptions(L);
+  lua_replace(L, 3);
   lua_settop(L, 3);
   lua_getiuservalue(L, 1, LEV_UVBASE);                    /* 4 */
   levL_pushmethod(L, 4, "listener");
@@ -219,8 +234,7 @@ static int retimed (lua_State *L, lev_Http *http) {
 
 /* Is there none, in one of its ways to say so? */
 static bool isnone (lua_State *L, int arg) {
-  return lua_isnoneornil(L, arg)
-         || (lua_isboolean(L, arg) && !lua_toboolean(L, arg));
+  return lua_isnoneornil(L, arg) || levL_isfalse(L, arg);
 }
 
 /* http:set_timeout([seconds]) -> http */
@@ -229,7 +243,7 @@ static int lev_http_set_timeout (lua_State *L) {
   struct timeval tv = {0, 0};
   lua_settop(L, 2);
   if (!isnone(L, 2))
-    settime(L, 2, &tv);
+    levL_timeout(L, 2, &tv);
   for (int i = 0; i < LEV_NTIMES; i++)
     http->times[i] = tv;
   return retimed(L, http);
@@ -237,13 +251,10 @@ static int lev_http_set_timeout (lua_State *L) {
 
 /* http:set_timeouts(options) -> http */
 static int lev_http_set_timeouts (lua_State *L) {
-  static const char *const names[] = {
-    "header_timeout", "body_timeout", "idle_timeout", "write_timeout", NULL
-  };
   lev_Http *http = levL_checkhttp(L, 1);
   lev_Http copy = *http;
   luaL_checktype(L, 2, LUA_TTABLE);
-  levL_checkoptions(L, 2, names);
+  levL_checkoptions(L, 2, timenames);
   settimes(L, 2, &copy);
   memcpy(http->times, copy.times, sizeof(copy.times));
   return retimed(L, http);

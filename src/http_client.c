@@ -13,24 +13,15 @@
 */
 #include "lev_dns.h"
 #include "lev_http.h"
+#include "lev_tls.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static lev_Client *clientof (const lev_Stream *s) {
   return (lev_Client *)s->owner;
-}
-
-static struct timeval now (void) {
-  struct timespec ts;
-  struct timeval tv;
-  clock_gettime(CLOCK_MONOTONIC, &ts);
-  tv.tv_sec = ts.tv_sec;
-  tv.tv_usec = (suseconds_t)(ts.tv_nsec / 1000);
-  return tv;
 }
 
 /* {==== Kind and accessors ==== */
@@ -177,17 +168,28 @@ static lev_Request *attach (lua_State *L, lev_Client *c) {
   return r;
 }
 
+/* [1] client. False without memory. */
+static bool secure (lua_State *L, const lev_Client *c, lev_Bufferevent *b) {
+  lev_Name name;
+  if (c->tls == NULL)
+    return true;
+  lua_getiuservalue(L, 1, LEV_CLIENTNAME);
+  name = levL_checkname(L, 1, -1);
+  lua_pop(L, 1);
+  return levL_secure(b, c->tls, &name);
+}
+
 /* [1] client. Begins to connect. What does not even begin fails in the loop. */
 static void begin (lua_State *L, lev_Client *c) {
   lev_Bufferevent *b;
   int bev;
   lua_getiuservalue(L, 1, LEV_UVBASE);
-  b = (lev_Bufferevent *)levL_newbufferevent(L, -1, -1);
+  b = (lev_Bufferevent *)levL_newbufferevent(L, -1, -1, NULL);
   bev = lua_gettop(L);
   lua_pushvalue(L, bev);
   lua_setiuservalue(L, 1, LEV_CLIENTBUFFEREVENT);
   levL_anchor(L, bev, &b->o);
-  if (c->stream || !newstream(c, b))
+  if (c->stream || !secure(L, c, b) || !newstream(c, b))
     levL_nomemory(L);
   c->connecting = true;
   c->reused = false;
@@ -207,13 +209,11 @@ static void begin (lua_State *L, lev_Client *c) {
 /* Is the connection, which nobody has looked at for a while, still one? */
 static bool isalive (const lev_Client *c) {
   const lev_Stream *s = c->stream;
-  struct timeval left, time = now();
   char byte;
   int fd = (int)s->b->bev->ev_read.ev_fd;
-  evutil_timeradd(&c->rested, &c->idletime, &left);
-  evutil_timersub(&left, &time, &left);
   if (s->last || s->eof
-      || (evutil_timerisset(&c->idletime) && left.tv_sec < 0))
+      || (evutil_timerisset(&c->idletime)
+          && levL_milliseconds() - c->rested > levL_span(&c->idletime)))
     return false;
   return recv(fd, &byte, 1, MSG_PEEK) < 0
          && (errno == EAGAIN || errno == EWOULDBLOCK);
@@ -223,7 +223,7 @@ static bool isalive (const lev_Client *c) {
 static void transmit (lua_State *L, lev_Client *c) {
   lev_Stream *s = c->stream;
   lev_Request *r;
-  int body = 0;
+  int body = 0, err;
   lua_settop(L, 1);
   lua_getiuservalue(L, 1, LEV_CLIENTCURRENT);                       /* 2 */
   r = attach(L, c);
@@ -234,9 +234,12 @@ static void transmit (lua_State *L, lev_Client *c) {
   if (c->stream != s)
     return;                   /* a finalizer has closed it */
   levL_nextmessage(s);
-  if (!levL_send(L, s, r->fields.p, r->fields.n, body, NULL, "")
-      || bufferevent_enable(s->b->bev, EV_READ) < 0) {
-    failwith(L, c, ENOMEM);
+  if (levL_send(L, s, r->fields.p, r->fields.n, body, NULL, ""))
+    err = levL_enable(s->b, EV_READ);
+  else
+    err = errno ? errno : ENOMEM;
+  if (err) {
+    failwith(L, c, err);
     return;
   }
   r->out = LEV_OUTDONE;
@@ -368,7 +371,7 @@ static void rest (lev_Client *c, bool whole) {
   levL_nextmessage(s);
   bufferevent_disable(s->b->bev, EV_READ);
   c->reused = true;
-  c->rested = now();
+  c->rested = levL_milliseconds();
 }
 
 /* [1] client: all of an answer is there. */
@@ -434,7 +437,7 @@ static bool onevent (lua_State *L, lev_Stream *s, const lev_Happening *h) {
   if (!(h->what & BEV_EVENT_ERROR)) {
     if ((h->what & BEV_EVENT_READING) && s->req
         && (s->req->out != LEV_OUTDONE || levL_unsent(s->b) > 0)
-        && bufferevent_enable(s->b->bev, EV_READ) == 0)
+        && levL_enable(s->b, EV_READ) == 0)
       return true;
     err = ETIMEDOUT;
   }
@@ -539,39 +542,28 @@ static void ontimer (evutil_socket_t fd, short what, void *arg) {
 
 #define MAXSIZE (1 << 30)
 
-/* [-1] an option's value */
-static bool isnone (lua_State *L) {
-  return lua_isboolean(L, -1) && !lua_toboolean(L, -1);
-}
-
-/* [-1] seconds; false: none */
 static void gettime (lua_State *L, const char *name, struct timeval *tv) {
-  if (levL_option(L, 4, name)) {
-    evutil_timerclear(tv);
-    if (!isnone(L)) {
-      levL_time(L, -1, 4, tv);
-      luaL_argcheck(L, evutil_timerisset(tv), 4,
-                    "a timeout of 0 seconds: false is none");
-    }
-  }
+  if (levL_option(L, 4, name))
+    levL_timeout(L, 4, tv);
   lua_pop(L, 2);
 }
 
 static void setoptions (lua_State *L, lev_Client *c) {
   static const char *const names[] = {
     "dns", "connect_timeout", "read_timeout", "write_timeout", "idle_timeout",
-    "max_headers_size", "max_body_size", "family", NULL
+    "max_headers_size", "max_body_size", "family", "tls", "hostname", NULL
   };
+  lev_Name name;
   levL_checkoptions(L, 4, names);
   gettime(L, "connect_timeout", &c->connecttime);
   gettime(L, "read_timeout", &c->readtime);
   gettime(L, "write_timeout", &c->writetime);
   gettime(L, "idle_timeout", &c->idletime);
   if (levL_option(L, 4, "max_headers_size"))
-    c->limits.fields = c->limits.line = isnone(L) ? MAXSIZE
+    c->limits.fields = c->limits.line = levL_isfalse(L, -1) ? MAXSIZE
         : (size_t)levL_range(L, -1, 4, 1, MAXSIZE);
   if (levL_option(L, 4, "max_body_size"))
-    c->most = isnone(L) ? UINT64_MAX
+    c->most = levL_isfalse(L, -1) ? UINT64_MAX
               : (uint64_t)levL_range(L, -1, 4, 0, INT64_MAX / 2);
   lua_settop(L, 5);
   if (levL_option(L, 4, "dns")) {
@@ -582,6 +574,11 @@ static void setoptions (lua_State *L, lev_Client *c) {
   levL_optfamilies(L, 4);
   levL_option(L, 4, "family");
   lua_setiuservalue(L, 5, LEV_CLIENTFAMILY);
+  c->tls = levL_opttls(L, 4, LEV_TLSCLIENT, &name);
+  if (c->tls && c->port == 0)
+    levL_checknamed(L, 4, c->tls, &name);
+  lua_setiuservalue(L, 5, LEV_CLIENTNAME);
+  lua_setiuservalue(L, 5, LEV_CLIENTTLS);
   lua_settop(L, 5);
 }
 
@@ -640,6 +637,16 @@ static int lev_httpconnection_peername (lua_State *L) {
                        getpeername);
 }
 
+static lev_Bufferevent *bufferevent (lua_State *L) {
+  const lev_Client *c = levL_checkclient(L);
+  return c->stream ? c->stream->b : NULL;
+}
+
+/* httpconnection:tls() -> session | nil */
+static int lev_httpconnection_tls (lua_State *L) {
+  return levL_pushtls(L, bufferevent);
+}
+
 /* httpconnection:base() -> base */
 static int lev_httpconnection_base (lua_State *L) {
   return levL_getbase(L, &kind);
@@ -670,6 +677,7 @@ static int lev_httpconnection__tostring (lua_State *L) {
 
 static const luaL_Reg methods[] = {
   {"peername", lev_httpconnection_peername},
+  {"tls", lev_httpconnection_tls},
   {"base", lev_httpconnection_base},
   {"close", lev_httpconnection_close},
   {NULL, NULL}

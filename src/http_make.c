@@ -32,15 +32,6 @@ static void optcb (lua_State *L, const char *name, int req, int k) {
   lua_pop(L, 2);
 }
 
-static bool isfield (const lev_Text *t, const char *name) {
-  const char *p = t->p;
-  lev_Field f;
-  while (levL_eachfield(t, &p, &f))
-    if (levL_isword(f.name, f.nname, name))
-      return true;
-  return false;
-}
-
 static void addhost (lua_State *L, const lev_Client *c, lev_Text *t) {
   const char *host;
   lua_getiuservalue(L, 1, LEV_CLIENTHOST);
@@ -49,7 +40,7 @@ static void addhost (lua_State *L, const lev_Client *c, lev_Text *t) {
   levL_addword(t, host);
   if (strchr(host, ':'))
     levL_addword(t, "]");
-  if (c->port && c->port != 80) {
+  if (c->port && c->port != (c->tls ? 443 : 80)) {
     levL_addword(t, ":");
     levL_addnumber(t, (unsigned)c->port);
   }
@@ -76,52 +67,38 @@ static bool hascontent (const char *method) {
          || strcmp(method, "PATCH") == 0;
 }
 
-/* [1] client, [3] uri: the head of a request, from the script's fields. */
+/* [1] client, [3] uri: the head of a request, from the script's fields. The
+   length that they give must be the body's. */
 static void makehead (lua_State *L, const lev_Client *c, lev_Request *r,
                       int req) {
   int64_t length = outlength(L, req);
-  lev_Text fields = r->fields, t = {NULL, 0, 0, false, false};
-  bool given = isfield(&fields, "Content-Length");
+  lev_Said said = levL_look(&r->fields);
+  lev_Text t = {NULL, 0, 0, false, false};
+  luaL_argcheck(L, !said.length || length < 0 || said.bytes == (uint64_t)length,
+                4, "the body has not its Content-Length");
+  r->isfinal = said.close;
+  r->counted = said.length && length < 0;
+  r->outleft = said.bytes;
+  r->outchunked = length < 0 && !said.length;
   levL_addword(&t, r->method);
   levL_addword(&t, " ");
   levL_addtext(&t, lua_tostring(L, 3), lua_rawlen(L, 3));
   levL_addword(&t, " HTTP/1.1\r\n");
-  if (!isfield(&fields, "Host"))
+  if (!said.host)
     addhost(L, c, &t);
-  if (fields.n > 0)
-    levL_addtext(&t, fields.p, fields.n);
-  if (length < 0 && !given)
+  levL_addtext(&t, r->fields.p, r->fields.n);
+  if (r->outchunked)
     levL_addword(&t, "Transfer-Encoding: chunked\r\n");
-  else if (!given && (length > 0 || hascontent(r->method))) {
+  else if (!said.length && (length > 0 || hascontent(r->method))) {
     levL_addword(&t, "Content-Length: ");
     levL_addnumber(&t, (uint64_t)length);
     levL_addword(&t, "\r\n");
   }
   levL_addword(&t, "\r\n");
-  r->outchunked = length < 0 && !given;
   levL_freetext(&r->fields);
   r->fields = t;
   if (t.failed)
     levL_nomemory(L);
-}
-
-/* What the script's fields say for the message itself: the length that they
-   give must be the body's. */
-static void checkfields (lua_State *L, lev_Request *r, int req) {
-  const char *p = r->fields.p;
-  int64_t length = outlength(L, req);
-  lev_Field f;
-  while (levL_eachfield(&r->fields, &p, &f)) {
-    if (levL_isword(f.name, f.nname, "Content-Length")) {
-      uint64_t said = strtoull(f.value, NULL, 10);
-      luaL_argcheck(L, length < 0 || said == (uint64_t)length, 4,
-                    "the body has not its Content-Length");
-      r->counted = length < 0;
-      r->outleft = said;
-    }
-    else if (levL_isword(f.name, f.nname, "Connection"))
-      r->isfinal |= levL_isword(f.value, f.nvalue, "close");
-  }
 }
 
 static void checkmethod (lua_State *L, lev_Request *r) {
@@ -167,7 +144,6 @@ static int lev_httpconnection_make_request (lua_State *L) {
     levL_addfields(L, 5, &r->fields);
   }
   lua_settop(L, 6);
-  checkfields(L, r, 6);
   makehead(L, c, r, 6);
   lua_getiuservalue(L, 1, LEV_CLIENTQUEUE);                         /* 7 */
   levL_checkclient(L);             /* again: a finalizer can have run */

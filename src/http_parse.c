@@ -272,8 +272,6 @@ static void connection (lev_Head *h, const char *s, size_t n) {
       h->close = true;
     else if (levL_isword(s + i, len, "keep-alive"))
       h->keepalive = true;
-    else if (levL_isword(s + i, len, "upgrade"))
-      h->upgrade = true;
     i += len ? len : 1;
   }
 }
@@ -319,9 +317,6 @@ static int meaning (lev_Head *h, const char *s, const lev_Field *f) {
         if (!levL_isword(v, f->nvalue, "100-continue"))
           return wrong(h, 417, "an unknown expectation");
       }
-      break;
-    case 7:
-      h->upgrades |= levL_isword(f->name, 7, "upgrade");
       break;
     case 10:
       if (levL_isword(f->name, 10, "connection"))

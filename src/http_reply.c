@@ -13,19 +13,18 @@
 #include <string.h>
 #include <time.h>
 
+/* The page of an error: its status, and twice the reason. */
+#define PAGE "<!DOCTYPE html>\n<title>%d %s</title>\n<h1>%s</h1>\n"
+
 #define FAMILIAR 1024         /* bytes of a head that is sent without malloc */
 
 /* {==== Heads ==== */
-
-static lev_Http *serverof (const lev_Stream *s) {
-  return (lev_Http *)s->owner;
-}
 
 /* Is the connection over with this answer? Nothing more may come, not even what
    has come already; or a body that its sender has not been asked for. */
 static bool islast (const lev_Stream *s) {
   size_t n;
-  return serverof(s)->stopping
+  return levL_serverof(s)->stopping
          || (s->req && s->req->continues && s->in != LEV_INNOTHING)
          || (s->eof && levL_peek(s->b, 1, &n) == NULL);
 }
@@ -45,40 +44,8 @@ static void adddate (lev_Text *t, lev_Http *http) {
   levL_addtext(t, http->date, http->ndate);
 }
 
-/* What the fields of a script say. */
-typedef struct Said {
-  bool date, type, length, close;
-  uint64_t bytes;
-} Said;
-
 static bool is (const lev_Field *f, const char *name) {
   return levL_isword(f->name, f->nname, name);
-}
-
-static uint64_t number (const char *s, size_t n) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < n; i++)
-    value = value * 10 + (uint64_t)(s[i] - '0');
-  return value;
-}
-
-static Said look (const lev_Text *fields) {
-  Said said = {false, false, false, false, 0};
-  const char *p = fields->p;
-  lev_Field f;
-  if (fields->n == 0)
-    return said;
-  while (levL_eachfield(fields, &p, &f)) {
-    said.date |= is(&f, "date");
-    said.type |= is(&f, "content-type");
-    said.close |= is(&f, "connection")
-                  && levL_isword(f.value, f.nvalue, "close");
-    if (is(&f, "content-length")) {
-      said.length = true;
-      said.bytes = number(f.value, f.nvalue);
-    }
-  }
-  return said;
 }
 
 /* The fields of the script, but those that are the library's to say. */
@@ -106,6 +73,22 @@ static void addstatus (lev_Text *t, int status, const char *reason,
   levL_addtext(t, code, 4);
   levL_addtext(t, reason, nreason);
   levL_addtext(t, "\r\n", 2);
+}
+
+/* Begins a head with the script's fields, and with those that it has not; of a
+   body if there is one. */
+static void beginhead (lev_Text *t, const lev_Request *r, const lev_Said *said,
+                       const char *reason, size_t nreason, bool body) {
+  lev_Http *http = levL_serverof(r->stream);
+  addstatus(t, r->status, reason, nreason);
+  if (!said->date)
+    adddate(t, http);
+  addown(t, &r->fields);
+  if (body && !said->type && http->type) {
+    levL_addtext(t, "Content-Type: ", 14);
+    levL_addtext(t, http->type, http->ntype);
+    levL_addtext(t, "\r\n", 2);
+  }
 }
 
 /* Ends a head: how long the connection lasts. */
@@ -140,7 +123,7 @@ void levL_endrequest (lev_Stream *s) {
     levL_releaserequest(r);
   }
   if (s->last || (unread && waits)) {
-    if (serverof(s)->stopping && levL_hasoutput(s))
+    if (levL_serverof(s)->stopping && levL_hasoutput(s))
       s->b->write = true;     /* it counts until all is sent */
     levL_endstream(s, s->in != LEV_INNOTHING);
     return;
@@ -177,12 +160,11 @@ void levL_replyerror (lev_Stream *s, int status, const char *fields) {
   char body[160], room[FAMILIAR];
   lev_Text t;
   bool ok;
-  int n = snprintf(body, sizeof(body), "<!DOCTYPE html>\n<title>%d %s</title>\n"
-                   "<h1>%s</h1>\n", status, reason, reason);
+  int n = snprintf(body, sizeof(body), PAGE, status, reason, reason);
   s->last |= islast(s);
   levL_begintext(&t, room, sizeof(room));
   addstatus(&t, status, reason, strlen(reason));
-  adddate(&t, serverof(s));
+  adddate(&t, levL_serverof(s));
   levL_addword(&t, fields);
   levL_addword(&t, "Content-Type: text/html; charset=utf-8\r\n");
   addlength(&t, (uint64_t)n);
@@ -210,9 +192,7 @@ static lev_Request *checkanswer (lua_State *L, int out) {
     "its answer has not begun", "its answer has begun already",
     "HttpRequest is answered already"
   };
-  lev_Request *r = levL_checkrequest(L, 1);
-  luaL_argcheck(L, r->text && !r->head.response, 1,
-                "a request to a server expected");
+  lev_Request *r = levL_checkasked(L);
   if (r->out != out && !r->gone)
     luaL_argerror(L, 1, words[r->out]);
   return r;
@@ -283,22 +263,13 @@ static bool sendwhole (lua_State *L, lev_Request *r, const lev_Text *t,
 static bool answer (lua_State *L, lev_Request *r, const char *reason,
                     size_t nreason, const Body *body) {
   lev_Stream *s = r->stream;
-  lev_Http *http = serverof(s);
-  Said said = look(&r->fields);
+  lev_Said said = levL_look(&r->fields);
   char room[FAMILIAR];
   lev_Text t;
   bool ok;
   s->last |= said.close || islast(s);
   levL_begintext(&t, room, sizeof(room));
-  addstatus(&t, r->status, reason, nreason);
-  if (!said.date)
-    adddate(&t, http);
-  addown(&t, &r->fields);
-  if (!said.type && http->type && body->n > 0) {
-    levL_addtext(&t, "Content-Type: ", 14);
-    levL_addtext(&t, http->type, http->ntype);
-    levL_addtext(&t, "\r\n", 2);
-  }
+  beginhead(&t, r, &said, reason, nreason, body->n > 0);
   if (hasbody(r, r->status))
     addlength(&t, body->n);
   else if (r->status != 204 && (r->status != 304 || said.length))
@@ -326,11 +297,11 @@ static int done (lua_State *L) {
 /* [1] request, [4] body: what can be wrong with an answer. 0 or an errno. */
 static int prepare (lua_State *L, lev_Request *r, int status, Body *body) {
   size_t before = r->fields.n;
-  Said said;
+  lev_Said said;
   int err;
   levL_addfields(L, 5, &r->fields);
   err = getbody(L, 4, r, body);
-  said = look(&r->fields);
+  said = levL_look(&r->fields);
   if (err == 0 && (!said.length || said.bytes == body->n
                    || !hasbody(r, status)))
     return 0;
@@ -394,8 +365,7 @@ static int lev_httprequest_send_error (lua_State *L) {
   reason = optreason(L, 3, status, &n);
   lua_settop(L, 3);
   pushescaped(L, reason, n);                              /* 4 */
-  lua_pushfstring(L, "<!DOCTYPE html>\n<title>%d %s</title>\n<h1>%s</h1>\n",
-                  status, lua_tostring(L, 4), lua_tostring(L, 4));
+  lua_pushfstring(L, PAGE, status, lua_tostring(L, 4), lua_tostring(L, 4));
   lua_replace(L, 4);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "text/html; charset=utf-8");
@@ -420,7 +390,7 @@ static int lev_httprequest_send_reply_start (lua_State *L) {
   char room[FAMILIAR];
   lev_Stream *s;
   lev_Text t;
-  Said said;
+  lev_Said said;
   bool ok;
   lua_settop(L, 4);
   if (r->stream == NULL)
@@ -430,7 +400,7 @@ static int lev_httprequest_send_reply_start (lua_State *L) {
   s = r->stream;
   if (s == NULL)
     return levL_gone(L);
-  said = look(&r->fields);
+  said = levL_look(&r->fields);
   r->status = status;
   r->nobody = !hasbody(r, status);
   r->counted = said.length && !r->nobody;
@@ -439,15 +409,7 @@ static int lev_httprequest_send_reply_start (lua_State *L) {
   s->last |= said.close || islast(s)
              || (!r->nobody && !said.length && !r->outchunked);
   levL_begintext(&t, room, sizeof(room));
-  addstatus(&t, status, reason, nreason);
-  if (!said.date)
-    adddate(&t, serverof(s));
-  addown(&t, &r->fields);
-  if (!said.type && serverof(s)->type && !r->nobody) {
-    levL_addtext(&t, "Content-Type: ", 14);
-    levL_addtext(&t, serverof(s)->type, serverof(s)->ntype);
-    levL_addtext(&t, "\r\n", 2);
-  }
+  beginhead(&t, r, &said, reason, nreason, !r->nobody);
   if (said.length && status != 204)
     addlength(&t, said.bytes);
   if (r->outchunked)
@@ -512,18 +474,16 @@ static int sendchunk (lua_State *L, lev_Request *r,
   return done(L);
 }
 
-/* [1] request, [2] trailers: the last chunk; false without memory */
-static bool sendlast (lua_State *L, lev_Request *r) {
+/* The last chunk, with the trailers; false without memory. */
+static bool sendlast (const lev_Request *r) {
   char room[FAMILIAR];
   lev_Text t;
   bool ok;
-  (void)L;
   if (!r->outchunked)
     return true;
   levL_begintext(&t, room, sizeof(room));
   levL_addword(&t, "0\r\n");
-  if (r->fields.n > 0)
-    levL_addtext(&t, r->fields.p, r->fields.n);
+  levL_addtext(&t, r->fields.p, r->fields.n);
   levL_addtext(&t, "\r\n", 2);
   ok = !t.failed && levL_send(NULL, r->stream, t.p, t.n, 0, NULL, "");
   levL_freetext(&t);
@@ -558,7 +518,7 @@ static int lev_httprequest_send_reply_end (lua_State *L) {
   checkstarted(L);
   if (r->stream == NULL)
     return levL_gone(L);
-  if (!sendlast(L, r))
+  if (!sendlast(r))
     return give_up(L, r);
   levL_endrequest(r->stream);
   return done(L);
@@ -579,7 +539,7 @@ static int lev_httprequest_send_end (lua_State *L) {
   checkupload(L);
   if (r->stream == NULL)
     return levL_gone(L);
-  if (!sendlast(L, r))
+  if (!sendlast(r))
     return give_up(L, r);
   r->out = LEV_OUTDONE;
   return done(L);
@@ -616,8 +576,7 @@ static int lev_httprequest_clear_headers (lua_State *L) {
 
 /* httprequest:set_on_complete_cb([cb]) -> httprequest */
 static int lev_httprequest_set_on_complete_cb (lua_State *L) {
-  lev_Request *r = levL_checkrequest(L, 1);
-  luaL_argcheck(L, !r->method[0], 1, "a request to a server expected");
+  lev_Request *r = levL_checkasked(L);
   luaL_argcheck(L, r->out != LEV_OUTDONE, 1,
                 "HttpRequest is answered already");
   levL_optcallback(L, 2);
@@ -627,16 +586,16 @@ static int lev_httprequest_set_on_complete_cb (lua_State *L) {
   return done(L);
 }
 
-/* [1] request, [2] protocol or nil: the head that changes it, or NULL without
-   memory */
-static bool sendupgrade (lua_State *L, lev_Request *r, const char *protocol) {
+/* The head that changes the protocol, or NULL of a CONNECT; false without
+   memory. */
+static bool sendupgrade (const lev_Request *r, const char *protocol) {
+  int status = protocol ? 101 : 200;
+  const char *reason = levL_reason(status);
   char room[FAMILIAR];
   lev_Text t;
   bool ok;
-  (void)L;
   levL_begintext(&t, room, sizeof(room));
-  addstatus(&t, protocol ? 101 : 200, levL_reason(protocol ? 101 : 200),
-            strlen(levL_reason(protocol ? 101 : 200)));
+  addstatus(&t, status, reason, strlen(reason));
   if (protocol) {
     levL_addword(&t, "Connection: Upgrade\r\nUpgrade: ");
     levL_addword(&t, protocol);
@@ -680,16 +639,9 @@ static void handover (lev_Request *r) {
   }
 }
 
-/* [1] request of a client's whose answer changes the protocol */
-static int takeover (lua_State *L, lev_Request *r) {
-  lev_Bufferevent *b;
-  int err;
-  luaL_argcheck(L, r->text && r->stream && r->stream->in == LEV_INNOTHING, 1,
-                "its answer does not change the protocol");
-  b = r->stream->b;
-  err = makeready(b);
-  if (err)
-    return refuse(L, r, err);
+/* Pushes the connection, which is handed over. */
+static int pushconnection (lua_State *L, lev_Request *r) {
+  lev_Bufferevent *b = r->stream->b;
   if (!levL_find(L, &b->o))
     return levL_gone(L);
   handover(r);
@@ -697,12 +649,20 @@ static int takeover (lua_State *L, lev_Request *r) {
   return 1;
 }
 
+/* [1] request of a client's whose answer changes the protocol */
+static int takeover (lua_State *L, lev_Request *r) {
+  int err;
+  luaL_argcheck(L, r->text && r->stream && r->stream->in == LEV_INNOTHING, 1,
+                "its answer does not change the protocol");
+  err = makeready(r->stream->b);
+  return err ? refuse(L, r, err) : pushconnection(L, r);
+}
+
 /* httprequest:upgrade([protocol [, headers]])
    -> bufferevent | nil, message, errno */
 static int lev_httprequest_upgrade (lua_State *L) {
   lev_Request *r = levL_checkrequest(L, 1);
   const char *protocol = luaL_optstring(L, 2, NULL);
-  lev_Bufferevent *b;
   int err;
   if (r->method[0])
     return takeover(L, r);
@@ -719,17 +679,12 @@ static int lev_httprequest_upgrade (lua_State *L) {
     return levL_gone(L);
   luaL_argcheck(L, r->stream->in == LEV_INNOTHING, 1,
                 "its body has not all come");
-  b = r->stream->b;
-  err = makeready(b);
+  err = makeready(r->stream->b);
   if (err)
     return refuse(L, r, err);
-  if (!sendupgrade(L, r, protocol))
+  if (!sendupgrade(r, protocol))
     return give_up(L, r);
-  if (!levL_find(L, &b->o))
-    return levL_gone(L);
-  handover(r);
-  levL_settle(L, lua_gettop(L), &b->o);
-  return 1;
+  return pushconnection(L, r);
 }
 
 /* ====} */

@@ -73,6 +73,15 @@ bool levL_pushrequest (lua_State *L, const lev_Request *r) {
   return is;
 }
 
+/* Pushes a callback of it, and it; false if it has gone. */
+bool levL_pushrequestcb (lua_State *L, const lev_Request *r, int k) {
+  if (!levL_pushrequest(L, r))
+    return false;
+  levL_getrequestcb(L, -1, k);
+  lua_insert(L, -2);
+  return true;
+}
+
 /* From now on levL_pushrequest finds the one at 'req'. */
 void levL_remember (lua_State *L, int req) {
   req = lua_absindex(L, req);
@@ -253,7 +262,7 @@ static int lev_httprequest_uri (lua_State *L) {
 }
 
 /* A request that has come to a server. */
-static lev_Request *checkasked (lua_State *L) {
+lev_Request *levL_checkasked (lua_State *L) {
   lev_Request *r = levL_checkrequest(L, 1);
   luaL_argcheck(L, r->text && !r->head.response, 1,
                 "a request to a server expected");
@@ -280,14 +289,14 @@ bool levL_pushpath (lua_State *L, const char *text, const lev_Head *h) {
 
 /* httprequest:path() -> path */
 static int lev_httprequest_path (lua_State *L) {
-  const lev_Request *r = checkasked(L);
+  const lev_Request *r = levL_checkasked(L);
   levL_pushpath(L, r->text, &r->head);
   return 1;
 }
 
 /* httprequest:query_string() -> query | nil */
 static int lev_httprequest_query_string (lua_State *L) {
-  const lev_Request *r = checkasked(L);
+  const lev_Request *r = levL_checkasked(L);
   if (r->head.query.at > 0)
     return pushspan(L, r, r->head.query);
   lua_pushnil(L);
@@ -317,7 +326,7 @@ static int pushvalues (lua_State *L, int name, const char *s, size_t n) {
 
 /* httprequest:query([name]) -> list or value... */
 static int lev_httprequest_query (lua_State *L) {
-  const lev_Request *r = checkasked(L);
+  const lev_Request *r = levL_checkasked(L);
   const char *s = r->text + r->head.query.at;
   if (lua_isnoneornil(L, 2))
     return pushquery(L, s, r->head.query.len);
@@ -333,7 +342,7 @@ static int lev_httprequest_version (lua_State *L) {
 
 /* httprequest:host() -> host | nil */
 static int lev_httprequest_host (lua_State *L) {
-  const lev_Request *r = checkasked(L);
+  const lev_Request *r = levL_checkasked(L);
   if (r->head.host.len > 0)
     levL_pushlower(L, r->text + r->head.host.at, r->head.host.len);
   else
@@ -444,6 +453,16 @@ static int lev_httprequest_peername (lua_State *L) {
   return 1;
 }
 
+static lev_Bufferevent *bufferevent (lua_State *L) {
+  const lev_Request *r = levL_checkrequest(L, 1);
+  return r->stream ? r->stream->b : NULL;
+}
+
+/* httprequest:tls() -> session | nil */
+static int lev_httprequest_tls (lua_State *L) {
+  return levL_pushtls(L, bufferevent);
+}
+
 /* httprequest:base() -> base | nil, message, errno */
 static int lev_httprequest_base (lua_State *L) {
   const lev_Request *r = levL_checkrequest(L, 1);
@@ -457,11 +476,17 @@ static int lev_httprequest_base (lua_State *L) {
 
 /* {==== A body as it comes ==== */
 
+/* Does anybody want the next piece of a body now? One of nobody's is read to
+   come to what is behind it. */
+bool levL_iswanted (const lev_Request *r) {
+  return r == NULL || !r->streams || (r->chunked && !r->paused);
+}
+
 /* Does the connection have something for its callbacks yet? */
 static bool keeps (const lev_Request *r) {
   const lev_Stream *s = r->stream;
   return s && s->req == r && s->in != LEV_INNOTHING && s->in != LEV_INHEAD
-         && (!r->streams || (r->chunked && !r->paused));
+         && levL_iswanted(r);
 }
 
 /* Has the connection keep the request at 'req', or not, while its body comes.
@@ -538,7 +563,7 @@ static int lev_httprequest_resume (lua_State *L) {
 
 /* httprequest:set_closecb([cb]) -> httprequest */
 static int lev_httprequest_set_closecb (lua_State *L) {
-  lev_Request *r = checkasked(L);
+  lev_Request *r = levL_checkasked(L);
   levL_optcallback(L, 2);
   lua_settop(L, 2);
   levL_setrequestcb(L, 1, LEV_CLOSECB, 2);
@@ -604,6 +629,7 @@ static const luaL_Reg methods[] = {
   {"input_buffer", lev_httprequest_input_buffer},
   {"body", lev_httprequest_body},
   {"peername", lev_httprequest_peername},
+  {"tls", lev_httprequest_tls},
   {"base", lev_httprequest_base},
   {"set_chunked_cb", lev_httprequest_set_chunked_cb},
   {"pause", lev_httprequest_pause},

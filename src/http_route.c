@@ -172,7 +172,7 @@ static lua_Integer checkroute (lua_State *L, int arg) {
     streams = lua_toboolean(L, -1);
   }
   if (levL_option(L, arg, "max_body_size")) {
-    if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
+    if (levL_isfalse(L, -1))
       most = INT64_MAX / 4;
     else
       most = levL_range(L, -1, arg, 0, INT64_MAX / 4);

@@ -10,11 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static lev_Http *serverof (const lev_Stream *s) {
-  return (lev_Http *)s->owner;
-}
 
 /* {==== Methods of requests ==== */
 
@@ -62,22 +57,12 @@ static void refusemethod (lev_Stream *s, const lev_Http *http,
 
 /* {==== Deadlines ==== */
 
-static uint64_t milliseconds (void) {
-  struct timespec ts;
-  clock_gettime(CLOCK_MONOTONIC, &ts);
-  return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-static uint64_t span (const struct timeval *tv) {
-  return (uint64_t)tv->tv_sec * 1000 + (uint64_t)(tv->tv_usec + 999) / 1000;
-}
-
 /* An eighth of the shortest time, but no less than 5 ms and no more than a
    second. */
 static unsigned period (const lev_Http *http) {
   uint64_t least = 8000;
   for (int i = 0; i < LEV_WRITETIME; i++) {
-    uint64_t time = span(&http->times[i]);
+    uint64_t time = levL_span(&http->times[i]);
     if (time > 0 && time < least)
       least = time;
   }
@@ -98,7 +83,7 @@ void levL_wind (lev_Http *http) {
 /* Time in which the loop did not come to its connections is none of theirs:
    the clock goes on by two periods at the most. */
 static void advance (lev_Http *http) {
-  uint64_t now = milliseconds();
+  uint64_t now = levL_milliseconds();
   uint64_t passed = now - http->ticked;
   http->clock += passed < 2 * http->period ? passed : 2 * http->period;
   http->ticked = now;
@@ -106,13 +91,11 @@ static void advance (lev_Http *http) {
 
 /* What it waits for, and until when. */
 static void paced (lev_Stream *s) {
-  const lev_Http *http = serverof(s);
-  const lev_Request *r = s->req;
+  const lev_Http *http = levL_serverof(s);
   int phase = LEV_NTIMES;
   if (s->in == LEV_INHEAD)
     phase = s->head.seen > 0 ? LEV_HEADTIME : LEV_IDLETIME;
-  else if (s->in != LEV_INNOTHING
-           && (r == NULL || !r->streams || (r->chunked && !r->paused)))
+  else if (s->in != LEV_INNOTHING && levL_iswanted(s->req))
     phase = LEV_BODYTIME;
   if (s->closing)
     phase = LEV_NTIMES;
@@ -121,7 +104,7 @@ static void paced (lev_Stream *s) {
   s->phase = phase;
   s->deadline = 0;
   if (phase < LEV_NTIMES && evutil_timerisset(&http->times[phase]))
-    s->deadline = http->clock + span(&http->times[phase]);
+    s->deadline = http->clock + levL_span(&http->times[phase]);
 }
 
 /* ====} */
@@ -175,7 +158,7 @@ static bool istoolong (const lev_Request *r, const lev_Route *route) {
 /* [1] server, [-1] request: its head is there */
 static void begin (lua_State *L, lev_Stream *s, lev_Request *r) {
   int req = lua_gettop(L);
-  const lev_Http *http = serverof(s);
+  const lev_Http *http = levL_serverof(s);
   unsigned method = methodof(&r->head, r->text);
   bool body = r->head.chunked || r->head.length > 0;
   lev_Bufferevent *b = s->b;
@@ -253,11 +236,7 @@ static void ondone (lua_State *L, lev_Stream *s) {
 
 /* Pushes the request if it has a callback for the end of its connection. */
 static bool pushclosecb (lua_State *L, const lev_Request *r) {
-  if (!r->closes || !levL_pushrequest(L, r))
-    return false;
-  levL_getrequestcb(L, -1, LEV_CLOSECB);
-  lua_insert(L, -2);
-  return true;
+  return r->closes && levL_pushrequestcb(L, r, LEV_CLOSECB);
 }
 
 /* Tells a request that its client is gone, after the end of the stream. */
@@ -315,17 +294,19 @@ static void onwrong (lua_State *L, lev_Stream *s, int status,
                 status == 408 ? ETIMEDOUT : status == 413 ? EMSGSIZE : EPROTO);
 }
 
-/* An error of the connection, or a client that takes nothing. */
+/* An error of the connection, or a client that takes nothing; or TLS begins. */
 static bool onend (lua_State *L, lev_Stream *s, const lev_Happening *h) {
   lev_Bufferevent *b = s->b;
   bool timeout = !(h->what & BEV_EVENT_ERROR) && (h->what & BEV_EVENT_TIMEOUT);
   bool tells = s->req && pushclosecb(L, s->req);
   int err = timeout ? ETIMEDOUT : h->err;
+  if (h->what & BEV_EVENT_CONNECTED)
+    return true;
   lose(s);
   levL_drop(&b->o);
   if (tells)
-    callclosecb(L, timeout ? "timeout" : "error",
-                evutil_socket_error_to_string(err), err);
+    callclosecb(L, timeout ? "timeout" : "error", h->message && !timeout
+                ? h->message : evutil_socket_error_to_string(err), err);
   return false;
 }
 
@@ -349,7 +330,7 @@ static void onclosed (lev_Stream *s) {
 }
 
 static void onleave (lev_Stream *s) {
-  lev_Http *http = serverof(s);
+  lev_Http *http = levL_serverof(s);
   lose(s);
   s->prev->next = s->next;
   s->next->prev = s->prev;
@@ -404,7 +385,7 @@ static void link (lev_Http *http, lev_Stream *s) {
   s->next->prev = s;
   http->streams.next = s;
   if (http->nstreams++ == 0) {
-    http->ticked = milliseconds();
+    http->ticked = levL_milliseconds();
     levL_wind(http);
   }
 }
@@ -419,13 +400,13 @@ static bool newstream (lev_Http *http, lev_Bufferevent *b) {
   levL_initstream(s, &role, b, &http->o);
   s->phase = LEV_HEADTIME;
   if (evutil_timerisset(&http->times[LEV_HEADTIME]))
-    s->deadline = http->clock + span(&http->times[LEV_HEADTIME]);
+    s->deadline = http->clock + levL_span(&http->times[LEV_HEADTIME]);
   if (evutil_timerisset(&http->times[LEV_WRITETIME])) {
     http->o.base->timed = true;
     bufferevent_set_timeouts(b->bev, NULL,
       levL_commontime(http->o.base, &http->times[LEV_WRITETIME]));
   }
-  return bufferevent_enable(b->bev, EV_READ) == 0;
+  return levL_enable(b, EV_READ) == 0;
 }
 
 /* [upvalue 1] http, [1] listener, [2] its new connection */

@@ -13,10 +13,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Bytes of a body that are read for nobody, to answer the next request on the
    same connection. */
 #define SURPLUS (256 * 1024)
+
+/* Output from which on no other request is read; input that waits. */
+#define HIGH (256 * 1024)
+#define AHEAD (64 * 1024)
 
 /* What a step comes to: there is more to do, more has to come first, or
    somebody has to do something first. */
@@ -50,14 +55,15 @@ void levL_takehead (lua_State *L, lev_Stream *s, char *text) {
   levL_skip(s->b, len);
 }
 
-static size_t mosthead (const lev_Stream *s) {
-  return s->limits->line + s->limits->fields + 64;
+/* A head, or trailers, as far as they have come. */
+static int parsehead (lua_State *L, lev_Stream *s) {
+  size_t n, most = s->limits->line + s->limits->fields + 64;
+  const char *p = peek(L, s, most, &n);
+  return p ? levL_parsehead(&s->head, p, n, s->limits) : LEV_HTTPMORE;
 }
 
 static int readhead (lua_State *L, lev_Stream *s) {
-  size_t n;
-  const char *p = peek(L, s, mosthead(s), &n);
-  int r = p ? levL_parsehead(&s->head, p, n, s->limits) : LEV_HTTPMORE;
+  int r = parsehead(L, s);
   if (r == LEV_HTTPMORE)
     return HUNGRY;
   if (r == LEV_HTTPDONE)
@@ -76,9 +82,7 @@ static int done (lua_State *L, lev_Stream *s) {
 
 /* Keeps them with the request: they come in one piece. */
 static int readtrailers (lua_State *L, lev_Stream *s) {
-  size_t n;
-  const char *p = peek(L, s, mosthead(s), &n);
-  int r = p ? levL_parsehead(&s->head, p, n, s->limits) : LEV_HTTPMORE;
+  int r = parsehead(L, s);
   if (r == LEV_HTTPMORE)
     return HUNGRY;
   if (r != LEV_HTTPDONE) {
@@ -98,21 +102,6 @@ static int readtrailers (lua_State *L, lev_Stream *s) {
 
 /* {==== Bodies ==== */
 
-/* Does anybody want the next piece of the body now? */
-static bool iswanted (const lev_Stream *s) {
-  const lev_Request *r = s->req;
-  return r == NULL || !r->streams || (r->chunked && !r->paused);
-}
-
-/* Pushes the request and its callback of pieces; false if it has gone. */
-static bool pushchunked (lua_State *L, const lev_Request *r) {
-  if (!levL_pushrequest(L, r))
-    return false;
-  levL_getrequestcb(L, -1, LEV_CHUNKEDCB);
-  lua_insert(L, -2);
-  return true;
-}
-
 /* A piece to the script, as a string. */
 static void give (lua_State *L, lev_Stream *s, const char *p, size_t n) {
   lev_Bufferevent *b = s->b;
@@ -121,7 +110,7 @@ static void give (lua_State *L, lev_Stream *s, const char *p, size_t n) {
   if (!levL_streams(b, s) || s->req != r)
     return;                   /* a finalizer has ended it */
   levL_skip(b, n);
-  if (pushchunked(L, r)) {
+  if (levL_pushrequestcb(L, r, LEV_CHUNKEDCB)) {
     lua_pushvalue(L, 3);
     lua_call(L, 2, 0);
   }
@@ -226,7 +215,7 @@ static int step (lua_State *L, lev_Stream *s) {
     return readhead(L, s);
   if (s->in == LEV_INTRAILERS)
     return readtrailers(L, s);
-  if (!iswanted(s))
+  if (!levL_iswanted(s->req))
     return HELD;
   return s->in == LEV_INBODY ? readbody(L, s)
          : s->in == LEV_INCHUNKS ? readchunks(L, s) : readrest(L, s);
@@ -260,7 +249,7 @@ static int callread (lua_State *L) {
     r = step(L, s);
     if (!levL_streams(c->b, s))
       return 0;
-    if (levL_unsent(c->b) > LEV_HTTPHIGH && s->req == NULL && !s->closing)
+    if (levL_unsent(c->b) > HIGH && s->req == NULL && !s->closing)
       s->blocked = c->b->write = true;
   } while (r == AGAIN);
   lua_settop(L, 2);
@@ -317,12 +306,12 @@ void levL_pace (lev_Stream *s) {
   struct bufferevent *bev = s->b->bev;
   bool paused = s->role->what == LEV_HTTPRESPONSE && s->req && s->req->paused;
   bool on = !s->eof && !s->closing && !paused && s->role->awaited(s)
-            && evbuffer_get_length(bev->input) < LEV_HTTPAHEAD;
+            && evbuffer_get_length(bev->input) < AHEAD;
   if (on == ((bev->enabled & EV_READ) != 0))
     return;
   if (!on)
     bufferevent_disable(bev, EV_READ);
-  else if (bufferevent_enable(bev, EV_READ) < 0)
+  else if (levL_enable(s->b, EV_READ) != 0)
     levL_drop(&s->b->o);
 }
 
@@ -339,15 +328,17 @@ static bool add (lua_State *L, lev_Bufferevent *b, const char *head, size_t n,
   int err;
   levL_clear(b);
   levL_freshen(b->o.base);
+  if (part)
+    levL_tlsfiles(b);
   errno = 0;
-  ok = levL_sends(b, false) && evbuffer_expand(output, n + 64) == 0;
+  ok = b->o.kind->sends(&b->o, false) && evbuffer_expand(output, n + 64) == 0;
   if (ok && n > 0)
     evbuffer_add(output, head, n);
   ok = ok && (body == 0 || levL_adddata(L, body, body, output))
        && (part == NULL || evbuffer_add_buffer(output, part) == 0)
        && evbuffer_add(output, tail, strlen(tail)) == 0;
   err = errno;
-  levL_sends(b, true);
+  b->o.kind->sends(&b->o, true);
   errno = err;
   return ok;
 }
@@ -446,9 +437,9 @@ static bool isawaited (const lev_Bufferevent *b) {
 }
 
 /* Nothing more is read; the bufferevent closes when all is sent, after a word
-   of the peer's if it 'lingers'. False if it goes on until then, as somebody
-   wants to hear of it. */
-bool levL_endstream (lev_Stream *s, bool lingers) {
+   of the peer's if it 'lingers'. Until then it goes on if somebody wants to
+   hear of it. */
+void levL_endstream (lev_Stream *s, bool lingers) {
   lev_Bufferevent *b = s->b;
   struct timeval stall = b->bev->timeout_write;
   b->lingers = lingers && !s->eof;
@@ -456,12 +447,12 @@ bool levL_endstream (lev_Stream *s, bool lingers) {
     s->closing = true;
     s->blocked = false;
     levL_pace(s);
-    return false;
+    return;
   }
   levL_clear(b);
   if (b->failure) {           /* the peer has gone: nothing is left to do */
     levL_drop(&b->o);
-    return true;
+    return;
   }
   levL_unhook(b);
   s->role->leave(s);
@@ -474,7 +465,6 @@ bool levL_endstream (lev_Stream *s, bool lingers) {
     if (levL_unsent(b) == 0)
       b->flavour->flushed(b);
   }
-  return true;
 }
 
 /* [1] owner, [2] Call */
@@ -512,6 +502,21 @@ static bool isactive (const lev_Bufferevent *b) {
 static const lev_Hooks hooks = {
   onread, onwritten, onevent, onleave, isactive
 };
+
+/* {==== The time ==== */
+
+/* Of a clock that nobody sets. */
+uint64_t levL_milliseconds (void) {
+  struct timespec ts;
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+uint64_t levL_span (const struct timeval *tv) {
+  return (uint64_t)tv->tv_sec * 1000 + (uint64_t)(tv->tv_usec + 999) / 1000;
+}
+
+/* ====} */
 
 void levL_notepeer (lev_Stream *s) {
   socklen_t len = sizeof(s->peer);

@@ -202,6 +202,33 @@ bool levL_eachfield (const lev_Text *t, const char **p, lev_Field *f) {
   return *p < t->p + t->n && levL_nextfield(p, f);
 }
 
+static uint64_t number (const char *s, size_t n) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < n; i++)
+    value = value * 10 + (uint64_t)(s[i] - '0');
+  return value;
+}
+
+lev_Said levL_look (const lev_Text *fields) {
+  lev_Said said = {false, false, false, false, false, 0};
+  const char *p = fields->p;
+  lev_Field f;
+  if (fields->n == 0)
+    return said;
+  while (levL_eachfield(fields, &p, &f)) {
+    said.date |= levL_isword(f.name, f.nname, "date");
+    said.type |= levL_isword(f.name, f.nname, "content-type");
+    said.host |= levL_isword(f.name, f.nname, "host");
+    said.close |= levL_isword(f.name, f.nname, "connection")
+                  && levL_isword(f.value, f.nvalue, "close");
+    if (levL_isword(f.name, f.nname, "content-length")) {
+      said.length = true;
+      said.bytes = number(f.value, f.nvalue);
+    }
+  }
+  return said;
+}
+
 /* Takes away the fields of that name: was there one? */
 bool levL_removefields (lev_Text *t, const char *name, size_t n) {
   const char *p = t->p, *from = p;

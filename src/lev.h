@@ -5,7 +5,7 @@
 ** bufferevent.c -> dns.c, dns_server.c -> base.c, event.c, waker.c, buffer.c ->
 ** buffer_change.c, buffer_reference.c -> callback.c -> object.c, log.c ->
 ** values.c, process.c. What is named after another file, as buffer_search.c or
-** http_client.c, is a part of it.
+** http_client.c, is a part of it. tls/ is a module of its own: see lev_tls.h.
 */
 #ifndef lev_h
 #define lev_h
@@ -131,6 +131,7 @@ struct lev_Base {
   bool unsent;                /* something is to be sent when a callback... */
   void (*leave) (lev_Base *base);   /* ...returns, by this */
   struct lev_Desk *desk;      /* what lies between sockets and their buffers */
+  struct lev_Counter *counter;    /* what lies between them and TLS */
   struct lev_Question *asked; /* what evdns has not yet answered, and... */
   void (*forget) (lev_Base *base, bool gone);     /* ...ends that, or NULL */
   lualibevent_Hook hook;      /* calls callbacks in lua_pcall's place, or NULL */
@@ -150,6 +151,8 @@ int levL_checkword (lua_State *L, int arg, const lev_Word *words);
 void levL_pushwords (lua_State *L, int flags, const lev_Word *words);
 const struct timeval *levL_time (lua_State *L, int idx, int arg,
                                  struct timeval *tv);
+bool levL_isfalse (lua_State *L, int idx);
+void levL_timeout (lua_State *L, int arg, struct timeval *tv);
 void levL_pushtime (lua_State *L, const struct timeval *tv);
 lua_Integer levL_range (lua_State *L, int idx, int arg, lua_Integer min,
                         lua_Integer max);
@@ -330,7 +333,12 @@ void levL_unwatch (lev_Buffer *b);
 
 void levL_pushevents (lua_State *L, int events);
 
-lev_Object *levL_newbufferevent (lua_State *L, int base, int fd);
+struct lev_Context;
+
+const struct lev_Context *levL_optservertls (lua_State *L, int arg);
+lev_Object *levL_newbufferevent (lua_State *L, int base, int fd,
+                                 const struct lev_Context *tls);
+void levL_freecounter (lev_Base *base);
 void levL_nodelay (int fd);
 
 void levL_openreference (lua_State *L);

@@ -42,6 +42,7 @@ typedef struct lev_Bufferevent lev_Bufferevent;
 typedef struct lev_Group lev_Group;
 
 typedef struct lev_Race lev_Race;
+typedef struct lev_Tls lev_Tls;
 
 /* What an event callback is told. */
 typedef struct lev_Happening {
@@ -127,6 +128,7 @@ struct lev_Bufferevent {
   lev_Limits *limits;         /* its own limits, or NULL */
   lev_Group *group;           /* whose limits it shares, or NULL */
   lev_Native *native;         /* who hears of it in Lua's place, or NULL */
+  lev_Tls *tls;               /* of a socket that speaks it, or will; or NULL */
   lev_Bufferevent *nextunsent;
   union {
     size_t stuck;             /* unsent when a write sent nothing at all */
@@ -176,11 +178,11 @@ void levL_unmark (lev_Bufferevent *b);
 bool levL_reads (const lev_Bufferevent *b);
 void levL_park (lev_Bufferevent *b);
 int levL_unpark (lev_Bufferevent *b);
+int levL_enable (lev_Bufferevent *b, short what);
 void levL_disable (lev_Bufferevent *b, short what);
 void levL_flush (lev_Bufferevent *b, const struct timeval *stall);
 void levL_attach (lev_Bufferevent *b, lev_Native *native);
 lev_Native *levL_unhook (lev_Bufferevent *b);
-bool levL_sends (lev_Bufferevent *b, bool done);
 
 /* ====} */
 
@@ -211,8 +213,50 @@ const char *levL_peek (lev_Bufferevent *b, size_t most, size_t *n);
 void levL_skip (lev_Bufferevent *b, size_t n);
 void levL_direct (lev_Bufferevent *b);
 void levL_clear (lev_Bufferevent *b);
+void levL_handover (lev_Bufferevent *b);
 size_t levL_aside (const lev_Bufferevent *b, const struct evbuffer *buf);
 void levL_forget (lev_Bufferevent *b);
+
+/* ====} */
+
+/* {==== bufferevent_tls.c ==== */
+
+#define LEV_WHYSIZE 512
+
+struct lev_Context;
+
+/* Whom a client wants to speak with. */
+typedef struct lev_Name {
+  const char *text;           /* NULL: it is not said... */
+  bool any;                   /* ...or it does not matter */
+} lev_Name;
+
+enum { LEV_TLSSERVER = 1, LEV_TLSCLIENT = 2 };
+
+struct lev_Context *levL_checkcontext (lua_State *L, int arg, int idx);
+lev_Name levL_checkname (lua_State *L, int arg, int idx);
+void levL_checknamed (lua_State *L, int arg, const struct lev_Context *c,
+                      const lev_Name *n);
+struct lev_Context *levL_opttls (lua_State *L, int arg, int ends, lev_Name *n);
+bool levL_secure (lev_Bufferevent *b, const struct lev_Context *c,
+                  const lev_Name *n);
+bool levL_tlspeer (lev_Bufferevent *b, const char *name);
+bool levL_tlsnamed (const lev_Bufferevent *b);
+const char *levL_tlswhy (const lev_Bufferevent *b, char *text, size_t size);
+int levL_tlsbegin (lev_Bufferevent *b, bool connecting);
+void levL_tlsstarted (lev_Bufferevent *b);
+bool levL_tlsopen (const lev_Bufferevent *b);
+bool levL_tlspending (const lev_Bufferevent *b);
+size_t levL_tlsunsent (const lev_Bufferevent *b);
+ssize_t levL_tlsread (lev_Bufferevent *b, char *to, size_t room);
+ssize_t levL_tlswrite (lev_Bufferevent *b, const char *from, size_t n);
+ssize_t levL_tlspour (lev_Bufferevent *b);
+void levL_tlsfiles (lev_Bufferevent *b);
+int levL_tlsfinish (lev_Bufferevent *b);
+void levL_tlsend (lev_Bufferevent *b);
+void levL_tlsfree (lev_Bufferevent *b);
+int levL_pushtls (lua_State *L, lev_Bufferevent *(*get) (lua_State *L));
+void levL_openbufferevent_tls (lua_State *L);
 
 /* ====} */
 
@@ -222,6 +266,7 @@ extern const lev_Flavour levL_sock;
 
 void levL_linger (lev_Bufferevent *b);
 int levL_newsocket (int family);
+void levL_setfd (lev_Bufferevent *b, int fd);
 int levL_takeconnected (lev_Bufferevent *b, int fd);
 void levL_stoprace (lev_Bufferevent *b);
 bool levL_issocket (const lev_Bufferevent *b);
@@ -232,6 +277,8 @@ lev_Bufferevent *levL_checksocket (lua_State *L, int arg);
 void levL_unlimit (lev_Bufferevent *b);
 void levL_leavegroup (lev_Bufferevent *b);
 
+void levL_countlimits (lev_Bufferevent *b, int i, size_t n);
+void levL_countgroup (lev_Group *g, int i, size_t n);
 void levL_checklimits (lua_State *L, int arg, lev_Limits *l);
 struct ev_token_bucket_cfg *levL_newcfg (lua_State *L, const lev_Limits *l);
 ev_ssize_t levL_surplus (ev_ssize_t left, const lev_Limits *old,

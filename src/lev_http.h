@@ -47,8 +47,7 @@ typedef struct lev_Head {
   int64_t length;             /* of the body, or -1 */
   bool absolute;              /* the target has the host */
   bool chunked, expect;
-  bool close, keepalive, upgrade;     /* words of "Connection" */
-  bool upgrades;              /* there is a field "Upgrade" */
+  bool close, keepalive;      /* words of "Connection" */
   const char *why;            /* of an error */
 } lev_Head;
 
@@ -115,6 +114,14 @@ void levL_addnumber (lev_Text *t, uint64_t value);
 void levL_freetext (lev_Text *t);
 void levL_addfield (lua_State *L, int arg, lev_Text *t);
 void levL_addfields (lua_State *L, int arg, lev_Text *t);
+
+/* What the fields of a script say. */
+typedef struct lev_Said {
+  bool date, type, length, close, host;
+  uint64_t bytes;             /* if they give a length */
+} lev_Said;
+
+lev_Said levL_look (const lev_Text *fields);
 bool levL_eachfield (const lev_Text *t, const char **p, lev_Field *f);
 bool levL_removefields (lev_Text *t, const char *name, size_t n);
 
@@ -188,7 +195,7 @@ enum { LEV_OUTNOTHING, LEV_OUTSTARTED, LEV_OUTDONE };
 
 /* The user value of a request: a table of these, or nil. */
 enum { LEV_CHUNKEDCB = 1, LEV_CLOSECB, LEV_COMPLETECB, LEV_BODY, LEV_DONECB,
-       LEV_HEADERCB, LEV_STREAMCB, LEV_OUTBODY, LEV_URI, LEV_NREQUESTCB };
+       LEV_HEADERCB, LEV_STREAMCB, LEV_OUTBODY, LEV_URI };
 
 struct lev_Request {
   lev_Object o;               /* not in the ring of its base */
@@ -223,13 +230,11 @@ struct lev_Request {
 
 /* {==== http_stream.c ==== */
 
-/* Output from which on no other request is read; input that waits. */
-#define LEV_HTTPHIGH (256 * 1024)
-#define LEV_HTTPAHEAD (64 * 1024)
-
 void levL_initstream (lev_Stream *s, const lev_Role *role, lev_Bufferevent *b,
                       lev_Object *owner);
 void levL_notepeer (lev_Stream *s);
+uint64_t levL_milliseconds (void);
+uint64_t levL_span (const struct timeval *tv);
 bool levL_streams (const lev_Bufferevent *b, const lev_Stream *s);
 void levL_takehead (lua_State *L, lev_Stream *s, char *text);
 void levL_nextmessage (lev_Stream *s);
@@ -240,7 +245,7 @@ bool levL_send (lua_State *L, lev_Stream *s, const char *head, size_t n,
                 int body, struct evbuffer *part, const char *tail);
 bool levL_hasoutput (const lev_Stream *s);
 void levL_tellsent (lua_State *L, lev_Stream *s, int req, int cb);
-bool levL_endstream (lev_Stream *s, bool lingers);
+void levL_endstream (lev_Stream *s, bool lingers);
 
 /* ====} */
 
@@ -249,8 +254,11 @@ bool levL_endstream (lev_Stream *s, bool lingers);
 lev_Request *levL_newrequest (lua_State *L, size_t n);
 void levL_guardrequest (lua_State *L, int req);
 lev_Request *levL_checkrequest (lua_State *L, int arg);
+lev_Request *levL_checkasked (lua_State *L);
 void levL_remember (lua_State *L, int req);
 bool levL_pushrequest (lua_State *L, const lev_Request *r);
+bool levL_pushrequestcb (lua_State *L, const lev_Request *r, int key);
+bool levL_iswanted (const lev_Request *r);
 void levL_setrequestcb (lua_State *L, int req, int key, int cb);
 int levL_getrequestcb (lua_State *L, int req, int key);
 void levL_releaserequest (lev_Request *r);
@@ -277,7 +285,8 @@ enum { LEV_UVHANDLERS = 2,    /* path -> callback */
        LEV_UVALIASES,         /* name -> true, or nil */
        LEV_UVCONTENTTYPE,     /* string or nil */
        LEV_UVSTOPCB,
-       LEV_NUVHTTP = LEV_UVSTOPCB };
+       LEV_UVTLS,             /* Context or nil: of all its sockets */
+       LEV_NUVHTTP = LEV_UVTLS };
 
 typedef struct lev_Http {
   lev_Object o;
@@ -302,6 +311,10 @@ typedef struct lev_Http {
   size_t ndate;
   char date[48];              /* "Date: ...", with the end of the line */
 } lev_Http;
+
+static inline lev_Http *levL_serverof (const lev_Stream *s) {
+  return (lev_Http *)s->owner;
+}
 
 lev_Http *levL_checkhttp (lua_State *L, int arg);
 void levL_openhttp (lua_State *L);
@@ -349,7 +362,9 @@ enum { LEV_CLIENTQUEUE = 2,   /* requests that wait, from 'first' to 'last' */
        LEV_CLIENTBUFFEREVENT, /* it is connected by, or nil */
        LEV_CLIENTHOST, LEV_CLIENTDNS, LEV_CLIENTFAMILY,
        LEV_CLIENTMESSAGE,     /* of what has failed at once, or nil */
-       LEV_NUVCLIENT = LEV_CLIENTMESSAGE };
+       LEV_CLIENTTLS,         /* its Context, or nil */
+       LEV_CLIENTNAME,        /* what the server's certificate must be for */
+       LEV_NUVCLIENT = LEV_CLIENTNAME };
 
 typedef struct lev_Client {
   lev_Object o;
@@ -358,11 +373,12 @@ typedef struct lev_Client {
   uint64_t most;              /* bytes of a body that is collected */
   struct timeval connecttime, readtime, writetime, idletime;   /* 0: none */
   int port;                   /* 0: the host is a path */
+  const struct lev_Context *tls;    /* or NULL */
   lua_Integer first, last;    /* of the queue */
   bool busy;                  /* a request is in flight */
   bool connecting;
   bool reused;                /* it has answered a request before */
-  struct timeval rested;      /* since when it has nothing to do */
+  uint64_t rested;            /* since when it has nothing to do */
   struct event timer;         /* of connecting */
   struct event turn;          /* for what is not told inside a call */
   int err;                    /* of the request in flight, for that turn */

@@ -18,11 +18,12 @@
 #include <event2/listener.h>
 
 /* user values, after LEV_UVBASE */
-enum { ACCEPTCB = 2, ERRORCB, DESCRIPTOR, NUSERVALUES = DESCRIPTOR };
+enum { ACCEPTCB = 2, ERRORCB, DESCRIPTOR, CONTEXT, NUSERVALUES = CONTEXT };
 
 typedef struct lev_Listener {
   lev_Object o;
   struct evconnlistener *listener;
+  const struct lev_Context *tls;    /* of its connections, or NULL */
   struct event retry;         /* ends a pause */
   bool ownfd;                 /* a number that was given is ours to close */
   bool enabled;               /* by the script: a pause does not count */
@@ -186,7 +187,7 @@ static int callaccept (lua_State *L) {
   const lev_Listener *l = lua_touserdata(L, 1);
   Accepted *a = lua_touserdata(L, 2);
   lua_getiuservalue(L, 1, LEV_UVBASE);                      /* 3 */
-  a->conn = levL_newbufferevent(L, 3, a->fd);               /* 4 */
+  a->conn = levL_newbufferevent(L, 3, a->fd, l->tls);       /* 4 */
   a->fd = -1;
   levL_anchor(L, 4, a->conn);
   lua_getiuservalue(L, 1, ACCEPTCB);
@@ -264,17 +265,20 @@ static void onerror (struct evconnlistener *listener, void *arg) {
 typedef struct Options {
   unsigned flags;
   int backlog;
+  const struct lev_Context *tls;
 } Options;
 
+/* Pushes its context, or nil. */
 static Options checkoptions (lua_State *L, int arg) {
-  static const char *const names[] = {"flags", "backlog", NULL};
-  Options o = {LEV_OPT_REUSEABLE, SOMAXCONN};
+  static const char *const names[] = {"flags", "backlog", "tls", NULL};
+  Options o = {LEV_OPT_REUSEABLE, SOMAXCONN, NULL};
   levL_checkoptions(L, arg, names);
   if (levL_option(L, arg, "flags"))
     o.flags |= (unsigned)levL_words(L, -1, arg, optionwords);
   if (levL_option(L, arg, "backlog"))
     o.backlog = (int)levL_range(L, -1, arg, 1, INT_MAX);
   lua_settop(L, arg);
+  o.tls = levL_optservertls(L, arg);
   o.flags |= LEV_OPT_CLOSE_ON_EXEC;
   /* a Bufferevent cannot block, and a listener stays on its state's thread */
   o.flags &= ~(unsigned)(LEV_OPT_LEAVE_SOCKETS_BLOCKING | LEV_OPT_THREADSAFE);
@@ -326,9 +330,12 @@ static int lev_base_listener (lua_State *L) {
   lev_Listener *l;
   levL_checkcallback(L, 3);
   lua_settop(L, 4);
-  o = checkoptions(L, 4);
+  o = checkoptions(L, 4);                                         /* 5 */
   checkplace(L, 2, &place, &o);
-  l = levL_newobject(L, 1, &kind, sizeof(*l), NUSERVALUES);       /* 5 */
+  l = levL_newobject(L, 1, &kind, sizeof(*l), NUSERVALUES);
+  lua_insert(L, 5);
+  lua_setiuservalue(L, 5, CONTEXT);
+  l->tls = o.tls;
   lua_pushvalue(L, 3);
   setcallback(L, 5, l);
   lua_pushvalue(L, 2);

@@ -151,9 +151,9 @@ void lualibevent_sethook (lua_State *L, struct event_base *base,
 ** What is at 'idx', lent: it stays the userdata's, which must be open. Neither
 ** free it, nor set its callbacks, nor keep it: it ends when the userdata is
 ** closed or collected. Before a bufferevent's or buffer's bytes are read or
-** added to, it is asked for anew: until then some of them may be elsewhere. Strings of 16384 bytes and more lie there by
-** reference to Lua: what is moved on into evbuffers of the host's must be gone
-** before lua_close.
+** added to, it is asked for anew: until then some of them may be elsewhere.
+** Strings of 16384 bytes and more lie there by reference to Lua: what is moved
+** on into evbuffers of the host's must be gone before lua_close.
 ** [-0, +0, e] raises for anything but an open userdata of that type.
 */
 struct event_base *lualibevent_tobase (lua_State *L, int idx);

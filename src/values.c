@@ -185,6 +185,22 @@ const struct timeval *levL_time (lua_State *L, int idx, int arg,
   return tv;
 }
 
+/* Is it false, where nil says nothing? */
+bool levL_isfalse (lua_State *L, int idx) {
+  return lua_isboolean(L, idx) && !lua_toboolean(L, idx);
+}
+
+/* [-1] the seconds of a timeout, or false: none, which is zero here. */
+void levL_timeout (lua_State *L, int arg, struct timeval *tv) {
+  struct timeval value = {0, 0};
+  if (!levL_isfalse(L, -1)) {
+    levL_time(L, -1, arg, &value);
+    luaL_argcheck(L, evutil_timerisset(&value), arg,
+                  "a timeout of 0 seconds: false is none");
+  }
+  *tv = value;
+}
+
 /* And back. */
 void levL_pushtime (lua_State *L, const struct timeval *tv) {
   lua_pushnumber(L, (lua_Number)tv->tv_sec + (lua_Number)tv->tv_usec / 1e6);

@@ -131,7 +131,9 @@ local libevent = {}
 --- `what` is one of
 --- * "connected";
 --- * "eof" or "timeout": `detail` is "reading" or "writing";
---- * "error": `detail` is the message, `err` the errno.
+--- * "error": `detail` is the message, `err` the errno. Of TLS it is EPROTO,
+---   with OpenSSL's words; ECONNRESET if the connection was cut: only a peer
+---   that says so has come to an "eof".
 ---@alias libevent.eventcb
 ---| fun(b: libevent.Bufferevent, what: string, detail?: string, err?: integer)
 
@@ -254,6 +256,15 @@ local libevent = {}
 --- never inside a call of the script's. "close_on_free": a number is always the
 --- bufferevent's to close; raises with an object, which closes its own.
 ---@field flags? string
+--- TLS begins with the descriptor, or when it is connected, as a client or a
+--- server as the context says. "connected" is told when the handshake is done;
+--- what is written before is sent after it. `bev:starttls` begins later.
+---@field tls? libevent.tls.Context
+--- Whom a client wants to speak with: a name or an IP address of 1 to 255
+--- bytes, which the server is told and its certificate must have. Default: the
+--- host of `connect_hostname`, or the address of `connect`; for a descriptor
+--- and for "unix:" there is none. false: any name will do.
+---@field hostname? string|false
 
 ---@class libevent.ListenerOptions
 --- Joined by "|". "reuseable", always so: bind at once after a restart, and in
@@ -266,6 +277,9 @@ local libevent = {}
 ---@field flags? string
 --- Connections that wait to be accepted, from 1. Default: SOMAXCONN.
 ---@field backlog? integer
+--- A server's: each connection begins with TLS. It is handed out when it is
+--- accepted; its `event` callback gets "connected" when the handshake is done.
+---@field tls? libevent.tls.Context
 
 --- Where an address of a name server is asked for it is "127.0.0.1", "::1", or
 --- with a port that is not 53, "127.0.0.1:5353", "[::1]:5353".
@@ -389,6 +403,9 @@ local libevent = {}
 --- Of answers with a body and without a type. Default: "text/html;
 --- charset=utf-8". false: none.
 ---@field default_content_type? string|false
+--- A server's: all that it listens on speaks TLS, unless `bind_socket` has a
+--- context of its own. A server of both kinds has it there, for the one.
+---@field tls? libevent.tls.Context
 
 ---@class libevent.HttpPathOptions
 --- true: the callback is called when the head of a request is there, and its
@@ -422,6 +439,10 @@ local libevent = {}
 --- Bytes of a body that is collected, from 0. Default: 16 MiB. false: no limit,
 --- as for one that is streamed.
 ---@field max_body_size? integer|false
+--- A client's: HTTPS. The handshake is a part of connecting.
+---@field tls? libevent.tls.Context
+--- As for `base:bufferevent`. Default: the host; "unix:" has none.
+---@field hostname? string|false
 
 --- How a client asks, and how it is answered.
 ---@class libevent.HttpRequestOptions
@@ -438,6 +459,103 @@ local libevent = {}
 --- Called with each piece of the answer's body as it comes, and with nil at its
 --- end, before the callback of the request. No body is collected then.
 ---@field chunked_cb? fun(req: libevent.HttpRequest, data: string|nil)
+
+--- What is wrong raises: a file that cannot be read, a key that does not go
+--- with its certificate, an unknown cipher. So what is there works, and no
+--- mistake leaves a connection in the clear.
+---
+--- PEM is a file's name, or the text itself; files are read at once, and again
+--- by `reload`.
+---@class libevent.tls.Options
+--- Which end it is. Default: "client".
+---@field role? "client"|"server"
+--- PEM: its own certificate, and then those between it and an authority. A
+--- server must have one, a client may.
+---@field certificate? string
+--- PEM. Default: in the certificate's file.
+---@field key? string
+--- Of an encrypted key; a function is called at once, and again by `reload`.
+---@field password? string|fun(): string
+--- By whom the peer's certificate must be signed: "system", whom OpenSSL trusts
+--- on this machine; a file or PEM; a folder, as `openssl rehash` makes it; or a
+--- list of these. Default: "system", for clients. To a client of a server the
+--- names of these are told.
+---@field trust? string|string[]
+--- Must the peer have a certificate that holds? For clients true, the default,
+--- or false: then anybody can be at the other end, and read all. For servers
+--- "required" or true; "optional": one that is shown must hold; or false, the
+--- default: none is asked for. `trust` must be given then.
+---@field verify? boolean|"optional"|"required"
+--- The oldest version. Default: "1.2". OpenSSL has the old two only with
+--- `ciphers` such as "DEFAULT:@SECLEVEL=0".
+---@field min_version? "1.0"|"1.1"|"1.2"|"1.3"
+--- The newest one. Default: the newest there is.
+---@field max_version? "1.0"|"1.1"|"1.2"|"1.3"
+--- Of TLS up to 1.2, in OpenSSL's words. Default: those with forward secrecy
+--- that encrypt and authenticate in one, "ECDHE+AESGCM:ECDHE+CHACHA20".
+---@field ciphers? string
+--- Of TLS 1.3. Default: OpenSSL's.
+---@field ciphersuites? string
+--- For the exchange of keys, the best first. Default:
+--- "X25519:P-256:P-384:P-521", before them X25519MLKEM768 if OpenSSL has it.
+---@field groups? string
+--- Protocols above TLS, names of 1 to 255 bytes, the best first. A server takes
+--- the first of its own that the client has, and refuses one that has none of
+--- them; one that says nothing of it is welcome, and so is such a server.
+---@field alpn? string[]
+--- true: without a common one the handshake fails.
+---@field alpn_required? boolean
+--- A server's: contexts for the names that clients ask for (SNI),
+--- "a.example", or "*.b.example" for all with one label more. Of them only the
+--- certificate counts; who asks for another name, or none, gets this one's.
+---@field names? table<string, libevent.tls.Context>
+--- A server gives tickets, by which a client begins again faster, and a client
+--- keeps them, 256 at the most. Default: true.
+---@field resume? boolean
+--- A file to which the secrets of all connections are appended, as Wireshark
+--- and SSLKEYLOGFILE have them. For debugging: who reads it reads all.
+---@field keylog? string
+--- Seconds for a handshake, more than 0; then "timeout". Default: 30. false:
+--- none.
+---@field handshake_timeout? libevent.seconds|false
+--- A context of luaossl's, which is used as it is; beside it only `role` and
+--- `handshake_timeout` may be given.
+---@field ssl_ctx? userdata
+
+--- A certificate, of which the peer has shown that it has the key.
+---@class libevent.tls.Peer
+--- As RFC 4514 has it: "CN=alice,O=Example".
+---@field subject string
+---@field issuer string
+--- The names of hosts and IP addresses that it is for.
+---@field names string[]
+--- Seconds since 1970, as `os.time` has them.
+---@field not_before integer
+---@field not_after integer
+--- In hexadecimal digits.
+---@field serial string
+--- SHA-256 of all of it, in hexadecimal digits.
+---@field fingerprint string
+---@field pem string
+
+--- What a handshake has come to.
+---@class libevent.tls.Session
+--- "TLSv1.3"
+---@field version string
+--- "TLS_AES_256_GCM_SHA384"
+---@field cipher string
+--- The protocol above it, nil without one.
+---@field alpn? string
+--- It goes on from an earlier session, without a certificate sent.
+---@field resumed boolean
+--- The name that the client has asked for, nil if none.
+---@field hostname? string
+--- The peer has shown a certificate, it was to be verified, and it holds.
+---@field verified boolean
+--- In which way it does not, where that is no reason to refuse it.
+---@field verify_error? string
+--- nil if it has shown none.
+---@field peer? libevent.tls.Peer
 
 --- An event as it was when `foreach_event` was called.
 ---@class libevent.EventInfo
@@ -1386,9 +1504,10 @@ local Bufferevent = {}
 --- Makes a bufferevent on a descriptor, or without one, to `connect` or to
 --- `setfd`. A number is the bufferevent's from now on: it closes it. An object
 --- closes its own. The descriptor is made non-blocking.
---- Raises for a file on disk.
+--- Raises for a file on disk, and for a descriptor where TLS wants a
+--- `hostname`.
 ---
---- C: `bufferevent_socket_new`
+--- C: `bufferevent_socket_new`, `bufferevent_openssl_socket_new`
 ---@param fd? libevent.descriptor
 ---@param options? libevent.BuffereventOptions
 ---@return libevent.Bufferevent bev
@@ -1474,7 +1593,8 @@ function Bufferevent:getcb() end
 --- Output may be written right away and is sent afterwards; reading, too,
 --- begins then.
 --- nil if it is connected (EISCONN).
---- Raises if it is connecting already.
+--- Raises if it is connecting already, and for a "unix:" address where TLS
+--- wants a `hostname`.
 ---
 --- C: `bufferevent_socket_connect`
 ---@param address libevent.address
@@ -1504,8 +1624,9 @@ function Bufferevent:connect(address) end
 function Bufferevent:connect_hostname(host, port, options) end
 
 --- Changes the descriptor; nil for none. The old one is closed if it was the
---- bufferevent's; input and output stay.
---- Raises in the callback of "connected", and for a file on disk.
+--- bufferevent's; input and output stay. TLS begins anew with the new one.
+--- Raises in the callback of "connected", for a file on disk, and where TLS
+--- wants a `hostname`.
 ---
 --- C: `bufferevent_setfd`
 ---@param fd? libevent.descriptor
@@ -1527,6 +1648,7 @@ function Bufferevent:getfd() end
 --- nil without a connection (ENOTCONN), or with output that is not sent; of a
 --- filter also in its own functions and in the callback of "connected"
 --- (EBUSY).
+--- Raises if it speaks TLS, which nobody else could go on with.
 ---
 --- C: none
 ---@return integer|libevent.Bufferevent|nil below
@@ -1853,7 +1975,8 @@ function Bufferevent:max_single_write() end
 function Bufferevent:base() end
 
 --- Closes the descriptor, if it is the bufferevent's, at once. Output that is
---- not sent is lost: `close_after_flush` sends it first.
+--- not sent is lost: `close_after_flush` sends it first. A peer that speaks TLS
+--- is told that no more comes.
 ---
 --- C: `bufferevent_free`
 ---@return libevent.Bufferevent bev
@@ -1869,6 +1992,32 @@ function Bufferevent:close() end
 ---@param seconds? libevent.seconds 30 if nil; 0 closes at once
 ---@return libevent.Bufferevent bev
 function Bufferevent:close_after_flush(seconds) end
+
+--- Begins with TLS in the middle of a conversation: on a descriptor that is
+--- connected. What is not sent yet is sent in the clear before it. What has
+--- come already, unread, is taken for the peer's handshake, as all that comes
+--- from now on: so nothing that somebody has slipped in before TLS can be read
+--- as if it had come by it. "connected" is told when it is done.
+---
+--- nil without a connection (ENOTCONN); with ENOMEM it is closed, as it is
+--- neither plain any more nor safe.
+--- Raises if it speaks TLS already, is shut down for writing, is no socket or
+--- below a filter, and for a client that verifies without a `hostname`.
+---
+--- C: `bufferevent_openssl_filter_new`
+---@param context libevent.tls.Context
+---@param hostname? string|false a client's: as for `base:bufferevent`
+---@return libevent.Bufferevent|nil bev
+---@return string? message
+---@return integer? errno
+function Bufferevent:starttls(context, hostname) end
+
+--- What is known of TLS, also on a filter above it; nil before the handshake is
+--- done, and without TLS.
+---
+--- C: `bufferevent_openssl_get_ssl`
+---@return libevent.tls.Session|nil session
+function Bufferevent:tls() end
 
 --- Bufferevents on sockets that share limits: at a time, no member gets more
 --- than an even share of what is left, or the least that `set_min_share` sets.
@@ -2694,6 +2843,13 @@ function HttpRequest:body() end
 ---@return integer? errno
 function HttpRequest:peername() end
 
+--- What is known of TLS on its connection, as `bev:tls` tells it; nil without
+--- TLS, and for one that is answered: a client's connection still knows.
+---
+--- C: `bufferevent_openssl_get_ssl`
+---@return libevent.tls.Session|nil session
+function HttpRequest:tls() end
+
 --- The base that its connection is on.
 ---
 --- C: `evhttp_connection_get_base`
@@ -2945,6 +3101,13 @@ function HttpConnection:make_request(method, uri, options, cb) end
 ---@return integer? errno
 function HttpConnection:peername() end
 
+--- What is known of TLS on its connection; nil while there is none, and without
+--- TLS.
+---
+--- C: `bufferevent_openssl_get_ssl`
+---@return libevent.tls.Session|nil session
+function HttpConnection:tls() end
+
 --- The base that it is on.
 ---
 --- C: `evhttp_connection_get_base`
@@ -2956,5 +3119,40 @@ function HttpConnection:base() end
 --- C: `evhttp_connection_free`
 ---@return libevent.HttpConnection conn
 function HttpConnection:close() end
+
+--- TLS, by OpenSSL: `require "libevent.tls"`, a module of its own, so that the
+--- rest needs no OpenSSL. It makes contexts; what they are for is in the core:
+--- the options `tls`, and `bev:starttls`.
+---@class libevent.tls
+local tls = {}
+
+--- Makes a context. See its options for what raises.
+---
+--- C: `SSL_CTX_new`
+---@param options? libevent.tls.Options
+---@return libevent.tls.Context context
+function tls.context(options) end
+
+--- The version of OpenSSL: "OpenSSL 3.0.15 3 Sep 2024".
+---
+--- C: `OpenSSL_version`
+---@return string version
+function tls.version() end
+
+--- What connections of one kind have in common: whom they trust, what they show
+--- to be trusted, and how they encrypt. One is enough for any number of them,
+--- and of bases. Connections keep what they need of it.
+---@class libevent.tls.Context
+local Context = {}
+
+--- Reads its files again, for connections from now on; those that there are go
+--- on. Tickets that a server gave before hold; a client forgets its own. nil
+--- and a message if something is wrong with them: then all is as it was.
+--- Raises for one with `ssl_ctx`.
+---
+--- C: none
+---@return libevent.tls.Context|nil context
+---@return string? message
+function Context:reload() end
 
 return libevent

@@ -50,6 +50,10 @@ Request.__index = Request
 ---@field idle_timeout? number|false
 ---@field max_headers_size? integer
 ---@field max_body_size? integer|false
+---@field tls? libevent.tls.Context of "https": by default one that trusts whom
+--- the system trusts
+---@field hostname? string|false as base:http_connection; of the first host, and
+--- of no other that a redirect leads to
 
 -- {==== Headers ====
 
@@ -131,22 +135,24 @@ local function credentials(userinfo)
   return "Basic " .. base64(uri.decode(user) .. ":" .. uri.decode(password))
 end
 
+local PORTS = {http = 80, https = 443}
+
 --- The parts of a URL that can be asked for; nil and a message of another.
 local function destination(url)
   local parts, message = uri.uri_parse(url)
   if not parts then return nil, "bad URL: " .. message end
-  if parts.scheme == "https" then
-    return nil, "https needs libevent.tls, which is not there"
-  elseif parts.scheme ~= "http" then
+  if not PORTS[parts.scheme] then
     return nil, "bad URL: no scheme that is known: "
                 .. tostring(parts.scheme or "none")
+  elseif parts.scheme == "https" and not pcall(require, "libevent.tls") then
+    return nil, "https needs libevent.tls, which is not there"
   elseif (parts.host or "") == "" or parts.host:find "[^%w._:-]" then
     return nil, "bad URL: bad host"
   elseif parts.port == 0 then
     return nil, "bad URL: bad port"
   end
   parts.host = parts.host:lower()
-  parts.port = parts.port or 80
+  parts.port = parts.port or PORTS[parts.scheme]
   if parts.path == "" then parts.path = "/" end
   return parts
 end
@@ -167,7 +173,7 @@ end
 local function urlof(parts)
   return uri.uri_join {
     scheme = parts.scheme, host = parts.host, path = parts.path,
-    port = parts.port ~= 80 and parts.port or nil,
+    port = parts.port ~= PORTS[parts.scheme] and parts.port or nil,
     query = parts.query, fragment = parts.fragment,
   }
 end
@@ -294,14 +300,37 @@ local function ondone(self, inner, message, errno)
   finish(self, response)
 end
 
+local trusting
+
+--- How its connection is made: for https with a context, if the script has
+--- none with one that trusts whom the system trusts; for http without. The name
+--- that a certificate must have is the first host's.
+local function manner(self)
+  local how = {}
+  for name, value in pairs(self.how) do how[name] = value end
+  if not isatsame(self.target, self.origin) then how.hostname = nil end
+  if self.target.scheme == "http" then
+    how.tls, how.hostname = nil, nil
+  elseif not how.tls then
+    trusting = trusting or require "libevent.tls".context()
+    how.tls = trusting
+  end
+  return how
+end
+
+--- A connection to where it goes now.
+local function connect(self)
+  local target = self.target
+  self.key = ("%s://%s:%d%s"):format(target.scheme, target.host, target.port,
+                                     self.terms)
+  return self.pooled and pool.take(self.base, self.key)
+         or self.base:http_connection(target.host, target.port, manner(self))
+end
+
 --- One request, to where it goes now. Raises for what the script has given and
 --- the connection refuses.
 function start(self)
-  local target = self.target
-  self.key = ("%s:%d%s"):format(target.host, target.port, self.terms)
-  local connection = self.pooled and pool.take(self.base, self.key)
-                     or self.base:http_connection(target.host, target.port,
-                                                  self.how)
+  local target, connection = self.target, connect(self)
   self.connection = connection
   local request = target.path
   if target.query then request = request .. "?" .. target.query end
@@ -429,7 +458,7 @@ end
 
 local CONNECTION = {"dns", "family", "connect_timeout", "read_timeout",
                     "write_timeout", "idle_timeout", "max_headers_size",
-                    "max_body_size"}
+                    "max_body_size", "tls", "hostname"}
 
 local function iscallback(value)
   return type(value) == "function", "function expected"
@@ -549,6 +578,7 @@ function requests.request(base, url, options, cb)
   if target then
     if has(self.headers or {}, "authorization") then target.userinfo = nil end
     direct(self, target)
+    self.origin = target
     local ok
     ok, message = pcall(start, self)
     if not ok then

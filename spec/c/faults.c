@@ -102,6 +102,7 @@ WHOLE(int, epoll_wait, (int epfd, struct epoll_event *events, int max,
                         int timeout), (epfd, events, max, timeout))
 WHOLE(int, eventfd, (unsigned count, int flags), (count, flags))
 WHOLE(int, pipe2, (int fds[2], int flags), (fds, flags))
+WHOLE(int, pipe, (int fds[2]), (fds))
 WHOLE(int, dup, (int fd), (fd))
 
 MOVES(read, (int fd, void *to, size_t n), (fd, to, n), n)

@@ -15,6 +15,9 @@
 ** linker sends that code's malloc to the functions below. Lua asks a second
 ** time after a collection, and is refused again.
 **
+** OpenSSL's are counted by themselves: what it says of one that fails may be
+** anything, and what it loses then is not ours.
+**
 ** Each round is a process of its own. A round that goes wrong is told with
 ** its mode and number, and can be run alone.
 */
@@ -36,7 +39,11 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include <openssl/crypto.h>
+
 #include "lualibevent.h"
+
+int luaopen_libevent_tls (lua_State *L);
 
 #ifdef LEV_COVERAGE
 void __gcov_dump (void);
@@ -45,6 +52,8 @@ void __gcov_dump (void);
 #define SECONDS 10            /* after which a round hangs */
 #define JOBS 2                /* rounds at a time */
 #define DESCRIPTORS 256       /* that are looked at */
+#define METHOD 2              /* blocks that src/tls keeps for the process */
+#define SELDOM 15             /* of OpenSSL's allocations, which are many */
 
 /* How a child ends. */
 enum { THROUGH = 10, DONE, FAULT };
@@ -52,14 +61,18 @@ enum { THROUGH = 10, DONE, FAULT };
 /* Which allocations fail. */
 typedef struct Mode {
   const char *name;
-  int lua;                    /* Lua's too */
+  int whose;
   int forever;                /* from the n-th on */
 } Mode;
 
+enum { LUA = 1, LIBEVENT = 2, OPENSSL = 4 };
+
 static const Mode modes[] = {
-  {"allocation %ld alone", 1, 0},
-  {"allocation %ld and all after it", 1, 1},
-  {"libevent's allocation %ld and all after it", 0, 1},
+  {"allocation %ld alone", LUA | LIBEVENT, 0},
+  {"allocation %ld and all after it", LUA | LIBEVENT, 1},
+  {"libevent's allocation %ld and all after it", LIBEVENT, 1},
+  {"OpenSSL's allocation %ld alone", OPENSSL, 0},
+  {"OpenSSL's allocation %ld and all after it", OPENSSL, 1},
   {NULL, 0, 0}
 };
 
@@ -70,6 +83,8 @@ static long count;            /* allocations since it was armed */
 static int failed;            /* it has failed */
 static int collecting;        /* Lua collects before each allocation */
 static long blocks;           /* of libevent's and of ours, not freed */
+static long secrets;          /* of OpenSSL's, not freed */
+static int secure;            /* OpenSSL has been used */
 static size_t bytes;          /* of Lua's, not freed */
 
 /* {==== Memory ==== */
@@ -79,8 +94,8 @@ void *__real_calloc (size_t n, size_t size);
 void *__real_realloc (void *block, size_t size);
 void __real_free (void *block);
 
-static int fails (int lua) {
-  if (failing == 0 || (lua && !mode->lua))
+static int fails (int whose) {
+  if (failing == 0 || !(mode->whose & whose))
     return 0;
   count++;
   if (count != failing && !(mode->forever && count > failing))
@@ -97,7 +112,7 @@ static struct { int now; const void *block; size_t size; } asked;
 
 static int refuses (const void *block, size_t type, size_t size) {
   int again = asked.now && asked.block == block && asked.size == size;
-  asked.now = !again && ((collecting && type > 0) || fails(1));
+  asked.now = !again && ((collecting && type > 0) || fails(LUA));
   asked.block = block;
   asked.size = size;
   return asked.now || (again && !collecting);
@@ -122,19 +137,19 @@ static void *luaalloc (void *ud, void *block, size_t old, size_t size) {
 }
 
 void *__wrap_malloc (size_t size) {
-  void *new = fails(0) ? NULL : __real_malloc(size);
+  void *new = fails(LIBEVENT) ? NULL : __real_malloc(size);
   blocks += new != NULL;
   return new;
 }
 
 void *__wrap_calloc (size_t n, size_t size) {
-  void *new = fails(0) ? NULL : __real_calloc(n, size);
+  void *new = fails(LIBEVENT) ? NULL : __real_calloc(n, size);
   blocks += new != NULL;
   return new;
 }
 
 void *__wrap_realloc (void *block, size_t size) {
-  void *new = fails(0) ? NULL : __real_realloc(block, size);
+  void *new = fails(LIBEVENT) ? NULL : __real_realloc(block, size);
   blocks += block == NULL && new != NULL;
   return new;
 }
@@ -142,6 +157,36 @@ void *__wrap_realloc (void *block, size_t size) {
 void __wrap_free (void *block) {
   blocks -= block != NULL;
   __real_free(block);
+}
+
+char *__wrap_strdup (const char *s) {
+  size_t size = strlen(s) + 1;
+  char *new = __wrap_malloc(size);
+  return new ? memcpy(new, s, size) : NULL;
+}
+
+static void *sslmalloc (size_t size, const char *file, int line) {
+  void *new = size == 0 || fails(OPENSSL) ? NULL : __real_malloc(size);
+  (void)file; (void)line;
+  secure = 1;
+  secrets += new != NULL;
+  return new;
+}
+
+static void sslfree (void *block, const char *file, int line) {
+  (void)file; (void)line;
+  secrets -= block != NULL;
+  __real_free(block);
+}
+
+static void *sslrealloc (void *block, size_t size, const char *file,
+                         int line) {
+  void *new;
+  if (size == 0)
+    sslfree(block, file, line);
+  new = size == 0 || fails(OPENSSL) ? NULL : __real_realloc(block, size);
+  secrets += block == NULL && new != NULL;
+  return new;
 }
 
 /* ====} */
@@ -365,7 +410,11 @@ static void endhost (void) {
 
 /* {==== Rounds ==== */
 
+/* OpenSSL has many words for it. */
 static int isclean (const char *message) {
+  if (playing && mode->whose == OPENSSL)
+    return !strstr(message, "attempt to") && !strstr(message, "assertion")
+           && !strstr(message, "deadline");
   return strstr(message, "not enough memory")
          || strstr(message, strerror(ENOMEM));
 }
@@ -395,6 +444,8 @@ static lua_State *newstate (const char *script) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_libevent_core);
   lua_setfield(L, -2, "libevent.core");
+  lua_pushcfunction(L, luaopen_libevent_tls);
+  lua_setfield(L, -2, "libevent.tls");
   luaL_newlib(L, host);
   lua_setglobal(L, "host");
   lua_settop(L, 0);
@@ -460,6 +511,10 @@ static pid_t start (lua_State *L, long n, long kept) {
     int bad;
     alarm(SECONDS);
     bad = play(L, n, kept);
+    OPENSSL_cleanup();
+    if (mode->whose != OPENSSL)
+      bad |= left("blocks of OpenSSL's left",
+                  secrets > METHOD ? secrets - METHOD : 0);
 #ifdef LEV_COVERAGE
     __gcov_dump();
 #endif
@@ -530,6 +585,7 @@ int main (int argc, char **argv) {
     return 2;
   mode = modes;
   event_set_mem_functions(__wrap_malloc, __wrap_realloc, __wrap_free);
+  CRYPTO_set_mem_functions(sslmalloc, sslrealloc, sslfree);
   kept = keptblocks(argv[1]);
   if (argc > 3) {
     mode = modes + atol(argv[2]);
@@ -539,7 +595,8 @@ int main (int argc, char **argv) {
     return 1;
   L = newstate(argv[1]);
   for (; mode->name; mode++)
-    playall(L, stride, kept, &result);
+    if (mode->whose != OPENSSL || secure)
+      playall(L, stride * (mode->whose == OPENSSL ? SELDOM : 1), kept, &result);
   lua_close(L);
   printf("%ld allocations, %ld faults\n", result.rounds, result.faults);
   return result.faults != 0;

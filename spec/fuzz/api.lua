@@ -17,6 +17,7 @@ package.path = "./?.lua;" .. package.path
 local libevent = require "libevent"
 local listdescriptors = require "spec.descriptors"
 local pool = require "spec.fuzz.pool"
+local secure = require "spec.selfsigned"
 local signatures = require "spec.fuzz.signatures"
 local values = require "spec.fuzz.values"
 
@@ -262,6 +263,8 @@ end
 
 local function callback() return values.sensible "function" end
 
+local function context() return values.sensible "libevent.tls.Context" end
+
 local function base()
   local b = pool.object "libevent.Base"
   if b and (pool.isopen(b) or random(3) > 1) then return b end
@@ -452,6 +455,43 @@ local function ask(turns)
   return b, http
 end
 
+create["libevent.tls.Context"] = function()
+  local options = {certificate = secure.pem(), trust = secure.pem()}
+  if random(2) == 1 then options.role = "server" end
+  if random(3) == 1 and signatures.fields["libevent.tls.Options"] then
+    local more = values.sensible "libevent.tls.Options"
+    for name, value in pairs(more) do options[name] = value end
+  end
+  local _, made = invoke("libevent.tls", "context", {options, n = 1})
+  return pool.classof(made) and made
+end
+
+--- Two ends that speak TLS, as they come together or later.
+local function speak(turns)
+  local b = base()
+  local listener, address, later
+  local function accept(_, conn)
+    ready(keep(conn))
+    if later then try(conn, "starttls", context()) end
+    return values.react(conn)
+  end
+  later = random(3) == 1
+  listener = try(b, "listener", "127.0.0.1:0", accept,
+                 not later and {tls = context()} or nil)
+  pcall(function() address = listener:sockname() end)
+  local bev = try(b, "bufferevent", nil, not later and {tls = context(),
+    hostname = one {"localhost", "localhost", false, "a.test"}} or nil)
+  if address then try(ready(bev), "connect", address) end
+  for i = 1, turns do
+    try(b, "loop", "nonblock")
+    if later and i == 3 then
+      try(bev, "starttls", context(), one {"localhost", false})
+    end
+    if random(10) == 1 then step() end
+  end
+  try(bev, "tls")
+end
+
 create["libevent.HttpRequest"] = function()
   ask(9)
   return pool.object "libevent.HttpRequest"
@@ -463,7 +503,16 @@ action(12, function()           -- any functions of one object
   for _ = 1, random(1, 4) do callany(class, object) end
 end)
 
-action(1, function() callany "libevent" end)
+action(1, function() callany(one {"libevent", "libevent", "libevent.tls"}) end)
+
+action(3, function()            -- TLS
+  speak(random(0, 20))
+end)
+
+action(1, function()            -- TLS on whatever there is
+  try(pool.object "libevent.Bufferevent", "starttls", context(),
+      one {"localhost", false, nil})
+end)
 
 action(1, function()
   local class = one(pool.classes)
@@ -547,7 +596,9 @@ action(1, function() collectgarbage(one {"step", "collect"}) end)
 action(1, pool.drop)
 
 action(1, function()
-  local object <close> = pool.object(one(pool.classes))
+  local found = pool.object(one(pool.classes))
+  local metatable = debug.getmetatable(found) or {}
+  local object <close> = metatable.__close and found or nil
   if not object or random(10) > 1 then step() end
 end)
 

@@ -2,6 +2,7 @@
 --- and descriptors by owner.
 
 local libevent = require "libevent"
+local tls = require "libevent.tls"
 
 local random = math.random
 local LIMIT = 8                 -- objects kept of each class
@@ -10,13 +11,15 @@ local DEADLINE = 0.002          -- seconds of a loop
 local pool = {
   classes = {},                 -- names, sorted: choices depend on the order
   methods = {},                 -- class -> names of functions, sorted
-  functions = {libevent = libevent},                -- class -> name -> function
+  functions = {libevent = libevent, ["libevent.tls"] = tls},
+                                -- class -> name -> function
   seen = setmetatable({}, {__mode = "k"}),          -- every object there was
 }
 
 for key, metatable in pairs(debug.getregistry()) do
-  local class = type(key) == "string" and key:match "^libevent%.%u%w*$"
-  if class and next(metatable.__index) then         -- "Changes" has none
+  local class = type(key) == "string" and key:match "^libevent%.[%l.]*%u%w*$"
+  local methods = class and metatable.__index       -- "Changes" has none
+  if methods and next(methods) then
     table.insert(pool.classes, key)
     pool.functions[key] = metatable.__index
   end

@@ -8,6 +8,7 @@
 
 local libevent = require "libevent"
 local pool = require "spec.fuzz.pool"
+local secure = require "spec.selfsigned"
 local signatures = require "spec.fuzz.signatures"
 
 local random, one = math.random, pool.one
@@ -167,6 +168,20 @@ local function headers()
   return list
 end
 
+--- Contexts that most programs share: to make one takes long.
+local pem = secure.pem()
+local contexts = {secure.server(), secure.client(), secure.client(),
+                  secure.client {max_version = "1.2", verify = false},
+                  secure.server {verify = "optional", trust = pem,
+                                 alpn = {"a"}, handshake_timeout = 0.002}}
+
+local function context()
+  return random(5) == 1 and pool.object "libevent.tls.Context" or one(contexts)
+end
+
+local hostname = choice {"localhost", "127.0.0.1", "localhost", false, "a.test",
+                         "", "a\0b"}
+
 local generators = {
   ["nil"] = function() end,
   ["false"] = function() return false end,
@@ -180,6 +195,11 @@ local generators = {
   ["libevent.filtercb"] = filter, ["libevent.eventcb"] = callback,
   ["libevent.relaycb"] = callback, ["libevent.resolvecb"] = callback,
   ["libevent.reversecb"] = callback, ["libevent.httpdonecb"] = callback,
+  ["libevent.tls.Context"] = context, ["fun():"] = callback,
+  ["table<string,"] = function()
+    return {["localhost"] = context(), [one {"*.test", "", 7}] = context()}
+  end,
+  userdata = function() return pool.object(one(pool.classes)) end,
   ["libevent.httpclosecb"] = callback, ["libevent.httpheaders"] = headers
 }
 
@@ -340,6 +360,25 @@ local special = {
     return random(2) == 1 and name() or bytes()
   end
 }
+
+local identity = choice {pem, pem, pem, "/nowhere", "", "-----BEGIN "}
+
+for option, f in pairs {
+  certificate = identity, key = identity,
+  trust = function() return one {pem, pem, {pem, pem}, "/tmp", {}, "no", 7} end,
+  min_version = choice {"1.2", "1.0", "1.3", "2"},
+  ciphers = choice {"ECDHE+AESGCM", "no"}, groups = choice {"X25519", "no"},
+  ciphersuites = choice {"TLS_AES_128_GCM_SHA256", "no"},
+  alpn = choice {{"a"}, {"b", "a"}, {}, {""}, {7}},
+  keylog = choice {"/dev/null", "/nowhere/at/all"},
+  ssl_ctx = function() return pool.object(one(pool.classes)) end
+} do
+  special["libevent.tls.Options." .. option] = f
+end
+for _, class in ipairs {"Bufferevent", "HttpConnection"} do
+  special["libevent." .. class .. "Options.hostname"] = hostname
+end
+special["libevent.Bufferevent.starttls.hostname"] = hostname
 
 local function options(type)
   local t = {}
