@@ -89,7 +89,7 @@ TOOLS = $(BUILD)/load $(BUILD)/http_load $(BUILD)/tls_load $(BUILD)/host \
   $(BUILD)/threads $(BUILD)/pipes $(BUILD)/embedding \
   $(addprefix $(BUILD)/examples/,$(HOSTS) $(RACES)) \
   $(BUILD)/torture $(BUILD)/parsers $(BUILD)/faults.so \
-  $(BUILD)/standin/posix.so $(BUILD)/keyupdates
+  $(BUILD)/mallinfo.so $(BUILD)/standin/posix.so $(BUILD)/keyupdates
 SPECS = spec
 # JOBS test runners side by side, a file each, but those that SKIP names; or one
 # for all of them, if JOBS is nothing.
@@ -274,8 +274,8 @@ $(BUILD)/bench/%: bench/%/libevent.c
 $(BUILD)/keyupdates: spec/c/keyupdates.c | $(BUILD)
 	$(CC) -std=c99 $(WARN) $(SSL_CFLAGS) $(CFLAGS) -o $@ $< $(SSL_LIBS)
 
-# Stands before libc: nothing of it may be instrumented.
-$(BUILD)/faults.so: spec/c/faults.c | $(BUILD)
+# Stand before libc, and look into it: nothing of them may be instrumented.
+$(BUILD)/faults.so $(BUILD)/mallinfo.so: $(BUILD)/%.so: spec/c/%.c | $(BUILD)
 	$(CC) -std=c99 -fPIC $(WARN) $(LUA_CFLAGS) $(CFLAGS) $(SHARED) -o $@ $< -ldl
 
 # For luaposix, where there is none: behind all else in LUA_CPATH.

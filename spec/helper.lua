@@ -150,6 +150,24 @@ function t.memory(what, pid)
   return tonumber(status:match(what .. ":%s*(%d+)"))
 end
 
+--- The bytes in use when garbage is collected, as malloc counts them; where it
+--- does not, the process's, and how far they may be off.
+function t.heap()
+  collectgarbage() collectgarbage()
+  local bytes = require "mallinfo"()
+  if bytes then return bytes, 0 end
+  return t.memory "VmRSS" << 10, 16 << 20       -- free places among them
+end
+
+--- Fails if there are more than 'most' bytes beside those of t.heap 'before':
+--- not under valgrind and the like, which keep for a while what is freed.
+function t.heapgrown(before, most)
+  local now, off = t.heap()
+  if t.slow == 1 and now - before > most + off then
+    error(("%d bytes are in use, then %d"):format(before, now), 2)
+  end
+end
+
 --- A buffer in which every piece is a chain of its own.
 function t.chained(...)
   local b = libevent.buffer()

@@ -7,7 +7,7 @@ local secure = require "spec.selfsigned"
 local t = require "spec.helper"
 
 local MANY = tonumber(os.getenv "HANDSHAKES" or 500) // (t.slow > 1 and 5 or 1)
-local MORE = 700                -- KiB, once the first ones have been done
+local MORE = 12 << 10           -- bytes, once the first ones have been done
 
 --- Runs f so many times, and looks at the memory after a fifth and at the end.
 local function flat(f)
@@ -15,17 +15,13 @@ local function flat(f)
   for i = 1, MANY do
     f(i)
     if i % 25 == 0 then collectgarbage() end    -- Lua sees nothing of OpenSSL's
-    if i == MANY // 5 then early = t.memory "VmRSS" end
+    if i == MANY // 5 then early = t.heap() end
   end
-  collectgarbage() collectgarbage()
-  local late = t.memory "VmRSS"
   if os.getenv "HANDSHAKES" then
-    print(("%d KiB after %d, %d KiB after %d"):format(early, MANY // 5, late,
-                                                     MANY))
+    print(("%d bytes after %d, %d after %d"):format(early, MANY // 5, t.heap(),
+                                                    MANY))
   end
-  if t.slow == 1 then             -- others keep what is freed, for a while
-    assert(late - early < MORE, ("%d KiB, then %d"):format(early, late))
-  end
+  t.heapgrown(early, MORE)
 end
 
 --- A listener that counts who comes and lets them go, and its address.
@@ -174,11 +170,9 @@ describe("The memory of TLS is bounded, with", function()
     local server, client = secure.contexts()
     local keep, n = {}, math.min(MANY, 400)
     for _ = 1, 20 do keep[#keep + 1] = {secure.pair(base, server, client)} end
-    collectgarbage() collectgarbage()
-    local before = t.memory "VmRSS"
+    local before = t.heap()
     for _ = 1, n do keep[#keep + 1] = {secure.pair(base, server, client)} end
-    collectgarbage() collectgarbage()
-    local each = (t.memory "VmRSS" - before) * 1024 // n
+    local each = (t.heap() - before) // n
     if os.getenv "HANDSHAKES" then print(("%d bytes a pair"):format(each)) end
     if t.slow == 1 then assert(each < 100000, each .. " bytes") end
     base:close()
