@@ -95,12 +95,13 @@ SPECS = spec
 # for all of them, if JOBS is nothing.
 JOBS = $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 SKIP =
+SIDE_BY_SIDE = $(JOBS:%=-j%)
 BUSTEDS = $(if $(JOBS),scripts/specs $(JOBS) "$(1)" $(filter-out $(SKIP), \
   $(wildcard $(SPECS:spec=spec/*_spec.lua))),$(1) $(SPECS))
 SECONDS = 180
 
 .PHONY: all run test examples valgrind coverage soak bench fuzz fuzz-parsers \
-  testssl lint install uninstall clean env
+  testssl lint checks install uninstall clean env
 
 # Without OpenSSL all but libevent.tls.
 all: $(CORE) $(if $(SSL_LIBS),$(TLS))
@@ -153,7 +154,7 @@ run:
 
 test:
 	@scripts/dependencies test
-	@$(MAKE) --no-print-directory -s all $(TOOLS)
+	@$(MAKE) --no-print-directory -s $(SIDE_BY_SIDE) all $(TOOLS)
 	@$(TREE) $(SANENV) $(GCENV) BUILD=$(CURDIR)/$(BUILD) \
 	  $(call BUSTEDS,$(LUA) $$(command -v $(BUSTED)))
 
@@ -189,7 +190,7 @@ VALGRIND = valgrind -q --leak-check=full --errors-for-leak-kinds=definite \
   --show-leak-kinds=definite --error-exitcode=9
 valgrind:
 	@scripts/dependencies valgrind
-	@$(MAKE) --no-print-directory -s all $(TOOLS)
+	@$(MAKE) --no-print-directory -s $(SIDE_BY_SIDE) all $(TOOLS)
 	@$(TREE) LUA="$(VALGRIND) $(LUA)" VALGRIND="$(VALGRIND)" \
 	  BUILD=$(CURDIR)/$(BUILD) \
 	  $(call BUSTEDS,$(VALGRIND) $(LUA) $$(command -v $(BUSTED)))
@@ -228,11 +229,12 @@ bench:
 
 # Random programs on the whole API, under the sanitizers, for SECONDS, or with
 # PROGRAM=dns mutated packets of DNS, with PROGRAM=http mutated messages, with
-# PROGRAM=tls a man in the middle; with SEED=n those of one seed.
+# PROGRAM=tls a man in the middle, with PROGRAM=co tasks; with SEED=n those of
+# one seed.
 fuzz:
 ifdef SAN
 	@scripts/dependencies test
-	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) --no-print-directory -s $(SIDE_BY_SIDE) all
 	@$(TREE) $(SANENV) PROGRAM=$(PROGRAM) spec/fuzz/run $(SECONDS) $(SEED)
 else
 	@$(MAKE) --no-print-directory fuzz SAN=1
@@ -314,16 +316,19 @@ testssl:
 	@$(TREE) scripts/testssl
 
 # Leaks are valgrind's: gcc takes what lies behind a pointer for lost.
+EACH = xargs -P $(or $(JOBS),1) -I '{}'
 lint:
 	@scripts/dependencies lint
+	@$(MAKE) --no-print-directory checks
+
+checks:
 	$(LUACHECK) lua examples spec bench
 	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
 	  --enable=warning,performance,portability -Isrc src examples/embedding
-	for file in src/*.c src/tls/*.c; do gcc $(CFLAGS_ALL) $(SSL_CFLAGS) \
-	  -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null $$file \
-	  || exit 1; done
-	clang-tidy -quiet src/*.c src/tls/*.c -- -std=c99 $(LUA_CFLAGS) \
-	  $(EVENT_CFLAGS) $(SSL_CFLAGS) 2>/dev/null
+	ls src/*.c src/tls/*.c | $(EACH) gcc $(CFLAGS_ALL) $(SSL_CFLAGS) \
+	  -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null '{}'
+	ls src/*.c src/tls/*.c | $(EACH) clang-tidy -quiet '{}' -- -std=c99 \
+	  $(LUA_CFLAGS) $(EVENT_CFLAGS) $(SSL_CFLAGS) 2>/dev/null
 
 # What a shell needs to run scripts from this tree: eval "$(make env)"
 env:

@@ -1,4 +1,4 @@
---- Compares servers, timers and events of this library with others'.
+--- Compares servers, timers, events and tasks of this library with others'.
 ---   lua5.4 bench/bench.lua [ROUNDS [ONLY]]      (`make bench` builds first)
 --- All of a case take turns, ROUNDS times. What it finds is printed. Without
 --- ONLY, a Lua pattern that names cases, it also goes into bench/RESULTS.md and
@@ -21,7 +21,7 @@ local function wanted(key) return not ONLY or key:find(ONLY) end
 --- One round more for an entry, unless one has failed before.
 local function measured(entry, once)
   if entry.why then return end
-  local figures, why = once(entry.command)
+  local figures, why = once(entry.command, entry.options)
   entry.rounds[#entry.rounds + 1] = figures
   entry.why = why
 end
@@ -41,7 +41,8 @@ end
 local function turns(key, title, list, once, most)
   local result = {key = key, title = title, missing = {}}
   for i, item in ipairs(list) do
-    result[i] = {name = item[1], command = item[2], rounds = {}}
+    result[i] = {name = item[1], command = item[2], options = item[3],
+                 rounds = {}}
   end
   local n = math.min(ROUNDS, most or ROUNDS)
   for round = 1, n do
@@ -91,8 +92,8 @@ local function loads(list, servers, program)
     local key, title, load, warmup = table.unpack(case)
     if wanted(key) then
       local some = without(case.without, here(servers))
-      found[#found + 1] = turns(key, title, some, function(command)
-        return measure.load(command, program, load, warmup)
+      found[#found + 1] = turns(key, title, some, function(command, options)
+        return measure.load(command, program, load, warmup, options)
       end)
     end
   end
@@ -126,15 +127,16 @@ for _, case in ipairs(cases.programs) do
     local result = turns(key, title, list, function(command)
       return measure.program(command, numbers, n)
     end)
-    result.unit = unit
+    result.unit, result.bytes = unit, case.bytes
     table.insert(results.programs, result)
   end
 end
 
 if wanted "idle" then
   results.idle = turns("idle", "Memory of an idle connection",
-    here(cases.servers),
-    function(command) return measure.idle(command, cases.connections) end, 5)
+    here(cases.servers), function(command, options)
+      return measure.idle(command, cases.connections, options)
+    end, 5)
 end
 
 if wanted "httpidle" then

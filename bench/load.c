@@ -8,16 +8,20 @@
 **   load [-t SECONDS] slow     ADDRESS BYTES RATE
 **   load [-t SECONDS] idle     ADDRESS CONNECTIONS SECONDS
 **
-** ADDRESS is 127.0.0.1:port or unix:/path. One thread, one epoll set. What a
-** mode does comes in phases; each ends when nothing is pending any more.
-** Exit status 0 means that all went as it should; else a line says what not.
+** ADDRESS is 127.0.0.1:port or unix:/path. With -u before the mode each
+** connection begins as one of HTTP, and is upgraded as those of WebSockets are.
+** One thread, one epoll set. What a mode does comes in phases; each ends when
+** nothing is pending any more. Exit status 0 means that all went as it should;
+** else a line says what not.
 */
 #define _POSIX_C_SOURCE 200809L         /* getopt, MSG_NOSIGNAL */
 
 #include "client.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +51,7 @@ static Count size;            /* bytes in a message */
 static Count depth = 1;       /* messages of a connection under way at a time */
 static Count maxinflight;     /* most bytes of one connection not yet back */
 static double rate;           /* bytes per second that 'slow' begins with */
+static bool upgrades;         /* -u */
 
 /* What a mode does when all that was sent is back (with several messages under
    way: some of it), and when the server has closed a connection that was
@@ -84,12 +89,40 @@ static void watch (Conn *c) {
   c->waits = e.events;
 }
 
+/* Milliseconds up to the deadline. */
+static int patience (void) {
+  double left = (deadline - now()) * 1e3;
+  return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* Asks for something else than HTTP, and waits for the head that says so. What
+   comes behind it counts as an echo. */
+static void upgrade (const Conn *c) {
+  static const char request[] = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+  struct pollfd readable = {.fd = c->fd, .events = POLLIN};
+  char head[256] = "";
+  if (send(c->fd, request, sizeof(request) - 1, MSG_NOSIGNAL)
+      != sizeof(request) - 1)
+    failsystem("send");
+  for (size_t n = 0; n < 4 || memcmp(head + n - 4, "\r\n\r\n", 4) != 0; n++) {
+    if (poll(&readable, 1, patience()) <= 0)
+      fail("connection %llu: no answer to its request", c->number);
+    if (n == sizeof(head) - 1 || recv(c->fd, head + n, 1, 0) != 1)
+      fail("connection %llu: no head in answer to its request", c->number);
+  }
+  if (strncmp(head, "HTTP/1.1 101 ", 13) != 0)
+    fail("connection %llu: not upgraded: '%.16s'", c->number, head);
+}
+
 static void openconn (Conn *c) {
   memset(c, 0, sizeof(*c));
   c->number = nopened++;
   c->begun = now();
   c->waits = EPOLLIN;
   c->fd = openfd(c->number, c);
+  if (upgrades)
+    upgrade(c);
 }
 
 static void closeconn (Conn *c) {
@@ -340,12 +373,12 @@ static const struct {
 #define NMODES (sizeof(modes) / sizeof(modes[0]))
 
 void usage (void) {
-  fputs("usage: load [-t SECONDS] echo ADDRESS CONNECTIONS MESSAGES SIZE\n"
-        "                       | pipeline ADDRESS CONNECTIONS MESSAGES SIZE "
-        "DEPTH\n"
-        "                       | cycle ADDRESS COUNT SIZE PARALLEL\n"
-        "                       | slow ADDRESS BYTES RATE\n"
-        "                       | idle ADDRESS CONNECTIONS SECONDS\n", stderr);
+  fputs("usage: load [-t SECONDS] [-u]\n"
+        "         echo ADDRESS CONNECTIONS MESSAGES SIZE\n"
+        "       | pipeline ADDRESS CONNECTIONS MESSAGES SIZE DEPTH\n"
+        "       | cycle ADDRESS COUNT SIZE PARALLEL\n"
+        "       | slow ADDRESS BYTES RATE\n"
+        "       | idle ADDRESS CONNECTIONS SECONDS\n", stderr);
   exit(EXIT_FAILURE);
 }
 
@@ -353,8 +386,12 @@ int main (int argc, char *argv[]) {
   size_t mode = 0;
   Count args[4];
   int option;
-  while ((option = getopt(argc, argv, "+t:")) == 't')
-    limit = (double)number(optarg);
+  while ((option = getopt(argc, argv, "+t:u")) == 't' || option == 'u') {
+    if (option == 'u')
+      upgrades = true;
+    else
+      limit = (double)number(optarg);
+  }
   argc -= optind;
   argv += optind;
   if (option != -1 || argc < 2)

@@ -5,11 +5,15 @@ local process = require "bench.process"
 
 local BUILD = os.getenv "BUILD" or "build"
 
+local LIMIT, SIGXCPU = 30, 24   -- seconds of CPU of a program; Linux's number
+
 local measure = {}
 
---- The command of a client: load, http_load or tls_load.
-local function client(program, load, ...)
-  return ("%s/%s -t 60 "):format(BUILD, program) .. load:format(...)
+--- The command of a client: load, http_load or tls_load, perhaps with an option
+--- more.
+local function client(program, options, load, ...)
+  return ("%s/%s -t 60 %s "):format(BUILD, program, options or "")
+    .. load:format(...)
 end
 
 local port = 20000 + os.time() % 8000
@@ -18,6 +22,9 @@ local port = 20000 + os.time() % 8000
 local function brief(text)
   local module = text:match "module '([%w_.]+)' not found"
   if module then return ("no module `%s` here"):format(module) end
+  local command = text:match "failed to execute '?([%w_.-]+)'?: No such file"
+    or text:match "exec: ([%w_.-]+): not found"
+  if command then return ("no command `%s` here"):format(command) end
   return text:match "[^\n]+" or "ends without a word"
 end
 
@@ -58,12 +65,12 @@ end
 
 --- A server under load: figures(), and 'cpu', the server's microseconds for
 --- each message; or nil and what went wrong.
-function measure.load(command, program, load, warmup)
+function measure.load(command, program, load, warmup, options)
   local p <close>, address = start(command)
   if not p then return nil, address end
-  process.run(client(program, warmup, address), "load")
+  process.run(client(program, options, warmup, address), "load")
   local before = process.cpu(p)
-  local text, why = process.run(client(program, load, address), "load")
+  local text, why = process.run(client(program, options, load, address), "load")
   local used = process.cpu(p) - before
   if not text then return nil, brief(why) end
   local round = figures(text)
@@ -84,13 +91,13 @@ end
 
 --- A server that holds connections: 'bytes' for each of them; or nil and what
 --- went wrong.
-function measure.idle(command, connections)
+function measure.idle(command, connections, options)
   local p <close>, address = start(command)
   if not p then return nil, address end
   process.sleep(0.1)
   local before = process.rss(p)
-  local _ <close> = process.start(client("load", "idle %s %d 60", address,
-    connections), "load")
+  local _ <close> = process.start(client("load", options, "idle %s %d 60",
+    address, connections), "load")
   if not held(p, connections) then return nil, "does not take so many" end
   process.sleep(0.2)
   return {bytes = (process.rss(p) - before) / connections}
@@ -102,23 +109,38 @@ function measure.keep(command, file, connections)
   if not p then return nil, address end
   process.sleep(0.1)
   local before = process.rss(p)
-  local load <close> = process.start(client("http_load", "keep %s %s %d 60000",
-    address, file, connections), "load")
+  local load <close> = process.start(client("http_load", nil,
+    "keep %s %s %d 60000", address, file, connections), "load")
   local line = load.pipe:read "l" or ""
   if not line:find "^keep:" then return nil, brief(line) end
   process.sleep(0.2)
   return {bytes = (process.rss(p) - before) / connections}
 end
 
---- A program that runs alone: 'cpu' in microseconds for each of n things, less
---- what it takes with nothing to do; or nil and what went wrong.
+--- What a program takes: its CPU time, and the bytes of its memory if it tells
+--- them; or nil and what went wrong.
+local function taken(command, numbers)
+  local text, cpu, signal = process.run(command .. " " .. numbers, "server",
+    LIMIT)
+  if signal == SIGXCPU then
+    return nil, ("not done after %d seconds of CPU"):format(LIMIT)
+  elseif not text then
+    return nil, brief(cpu)
+  end
+  return {cpu = cpu, bytes = (text:match "peak (%d+)" or 0) * 1024}
+end
+
+--- A program that runs alone: 'cpu' in microseconds and 'bytes' of memory for
+--- each of n things, less what it takes with nothing to do; or nil and what
+--- went wrong.
 function measure.program(command, numbers, n)
-  local text, idle, busy
-  text, idle = process.run(command .. " " .. numbers:gsub("%d+", "0"), "server")
-  if not text then return nil, brief(idle) end
-  text, busy = process.run(command .. " " .. numbers, "server")
-  if not text then return nil, brief(busy) end
-  return {cpu = (busy - idle) / n * 1e6}
+  local idle, why = taken(command, (numbers:gsub("%d+", "0")))
+  if not idle then return nil, why end
+  local busy
+  busy, why = taken(command, numbers)
+  if not busy then return nil, why end
+  return {cpu = (busy.cpu - idle.cpu) / n * 1e6,
+          bytes = (busy.bytes - idle.bytes) / n}
 end
 
 return measure

@@ -42,13 +42,14 @@ end
 --- `local p <close> = process.start(...)` ends with its block, errors or not.
 local meta = {__close = process.stop}
 
---- Starts a command on the core of its role. The shell tells its number before
---- it becomes the command.
-function process.start(command, role)
+--- Starts a command on the core of its role, perhaps with a limit of CPU time
+--- in seconds. The shell tells its number before it becomes the command.
+function process.start(command, role, limit)
   local core = process.core(role)
   local pin = core and ("taskset -c %d "):format(core) or ""
+  local timed = limit and ("ulimit -S -t %d; "):format(limit) or ""
   local pipe = assert(io.popen(("echo $$; ulimit -n 20000 2>/dev/null; "
-    .. "exec %s%s 2>&1"):format(pin, command)))
+    .. "%sexec %s%s 2>&1"):format(timed, pin, command)))
   return setmetatable({pid = tonumber(pipe:read "l"), pipe = pipe}, meta)
 end
 
@@ -75,13 +76,14 @@ function process.sleep(seconds)
   os.execute("sleep " .. seconds)
 end
 
---- Runs a command to its end. What it has printed, and its CPU time; nil and
---- what it has printed if it failed.
-function process.run(command, role)
-  local p = process.start(command, role)
+--- Runs a command to its end. What it has printed, and its CPU time; nil, what
+--- it has printed and the number of its exit or its signal if it failed.
+function process.run(command, role, limit)
+  local p = process.start(command, role, limit)
   local text = p.pipe:read "a"
   local cpu = process.cpu(p)
-  if not p.pipe:close() then return nil, text end
+  local ok, _, number = p.pipe:close()
+  if not ok then return nil, text, number end
   return text, cpu
 end
 

@@ -57,7 +57,7 @@ local tlsreferences = {cases.tls}
 local short = {
   [cases.epoll] = "epoll", [cases.bufferevent] = "bufferevents",
   [cases.luv] = "luv try_write", [cases.evhttp] = "evhttp",
-  [cases.tls] = "bufferevents",
+  [cases.tls] = "bufferevents", [cases.coroutines] = "coroutines",
 }
 
 --- A header: some cells, and one for each reference.
@@ -108,6 +108,15 @@ local function told(command)
   return process.output(command .. " 2>/dev/null"):match "[^\n]+"
 end
 
+--- Of the rivals that the system may have no package of.
+local function others()
+  local copas = told(LUA .. [[ -e 'print(require "bench.copas"._VERSION)']])
+  local eco = process.output "eco -v 2>&1":match "Lua%-eco [%w.]+"
+  return ("%s, %s, Node.js %s"):format(
+    copas or "no copas",
+    eco or "no lua-eco", told "node --version" or "is not here")
+end
+
 local function placed()
   if not process.core "load" then return ", which server and load share" end
   return (": server on core %d, load on core %d"):format(process.core "server",
@@ -130,7 +139,7 @@ local function putmachine(results)
   put("- this library at %s, libevent %s, %s",
     told "git describe --always --dirty" or "no commit", libevent.version(),
     told(LUA .. " -v"):match "^Lua %S+")
-  put("- %s; Node.js %s", versions(), told "node --version" or "is not here")
+  put("- %s; %s", versions(), others())
   put("- %s; load average %s", os.date "!%Y-%m-%d %H:%M UTC", results.busy)
   put ""
 end
@@ -213,11 +222,71 @@ local function puttlssummary(bykey)
            2)
 end
 
+--- The same of straight lines, by what tasks are compared with. They are to be
+--- above all others, and near callbacks.
+local lineservers = {
+  {cases.strings, "callbacks"}, {"cqueues"}, {"copas"}, {"lua-eco"},
+  {cases.openresty, "OpenResty, stream"}, {cases.cosocket, "nginx with Lua"},
+}
+
+local linesummary = {
+  {"echo64", "64 B, 50 connections"}, {"echo1000", "64 B, 1,000 connections"},
+  {"echo16k", "16 KiB, 50 connections"},
+  {"echo16k1000", "16 KiB, 1,000 connections"},
+}
+
+local function putlines(bykey, what, figure, best, goal)
+  local header, list = {"straight lines: " .. what}, {}
+  for i, server in ipairs(lineservers) do
+    header[i + 1] = "÷ " .. (server[2] or server[1])
+  end
+  for _, line in ipairs(linesummary) do
+    local cells = {line[2]}
+    for _, server in ipairs(lineservers) do
+      cells[#cells + 1] = ratio(bykey[line[1]], cases.tasks, server[1], figure,
+                                best)
+    end
+    if bykey[line[1]] then list[#list + 1] = cells end
+  end
+  if #list == 0 then return end
+  if goal then list[#list + 1] = goal end
+  puttable(header, list)
+end
+
+--- The same of tasks: a case, and which of ours. cqueues and copas are those to
+--- be beaten.
+local tasksummary = {
+  {"taskjoin", cases.join}, {"taskmillion", cases.join},
+  {"tasksleep", cases.sleep},
+}
+
+local function puttask(list, result, own, name)
+  list[#list + 1] = {
+    result.title, name, ratio(result, own, name, "cpu", math.min),
+    result.bytes and ratio(result, own, name, "bytes", math.min) or "",
+    (name:find "^cqueues" or name:find "^copas") and "< 1.00" or "",
+  }
+end
+
+local function puttasks(bykey)
+  local list = {}
+  for _, line in ipairs(tasksummary) do
+    local result = bykey[line[1]] or {}
+    for _, entry in ipairs(result) do
+      if not entry.name:find "^lua%-libevent" then
+        puttask(list, result, line[2], entry.name)
+      end
+    end
+  end
+  if #list == 0 then return end
+  puttable({"tasks", "compared with", "CPU", "bytes", "goal"}, list, 2)
+end
+
 local function putprograms(programs)
   local list = {}
   for _, result in ipairs(programs) do
     for _, entry in ipairs(result) do
-      if entry.name:find "^lua%-libevent" then
+      if find(result, "libevent, C") and entry.name:find "^lua%-libevent" then
         list[#list + 1] = {result.title, entry.name, "libevent, C",
           ratio(result, entry.name, "libevent, C", "cpu", math.min)}
       end
@@ -269,10 +338,16 @@ local function putload(result, unit, refs, names, keys)
 end
 
 local function putprogram(result)
+  local first = result[1] and {result[1].name} or {}
   put("## %s\n", result.title)
-  puttable({"CPU, µs/" .. result.unit, "best", "median", "spread",
-            "÷ libevent, C"},
-           rows(result, "cpu", math.min, micro, {"libevent, C"}))
+  puttable(headers({"CPU, µs/" .. result.unit, "best", "median", "spread"},
+                   first),
+           rows(result, "cpu", math.min, micro, first))
+  if result.bytes then
+    puttable(headers({"bytes/" .. result.unit, "best", "median", "spread"},
+                     first),
+             rows(result, "bytes", math.min, whole, first))
+  end
   putmissing(result.missing)
 end
 
@@ -293,7 +368,8 @@ other, here, and say little by themselves. All of a case take turns, so that
 what else the machine does meets them alike; *best* is the best round, and
 *spread* how much more the highest figure is than the lowest one: differences
 below it mean nothing. Ratios are of best to best. [README.md](README.md) says
-what each case does, and `servers/`, `timers/` and `dispatch/` are the programs.
+what each case does, and `servers/`, `timers/`, `dispatch/` and `tasks/` are the
+programs.
 ]]
 
 local function report(results)
@@ -304,9 +380,15 @@ local function report(results)
   for _, result in ipairs(results.loads) do bykey[result.key] = result end
   for _, result in ipairs(results.http) do bykey[result.key] = result end
   for _, result in ipairs(results.tls) do bykey[result.key] = result end
+  for _, result in ipairs(results.programs) do bykey[result.key] = result end
   put "## In short\n"
   put "This library's figure divided by the other one's:\n"
   putsummary(bykey)
+  putlines(bykey, "messages/s", "rate", math.max,
+           {"*goal*", "≥ 0.90", "> 1.00", "> 1.00", "> 1.00", "> 1.00",
+            "> 1.00"})
+  putlines(bykey, "CPU", "cpu", math.min)
+  puttasks(bykey)
   puthttpsummary(bykey)
   puttlssummary(bykey)
   putprograms(results.programs)

@@ -61,6 +61,30 @@ local function canned(answer, whatthen)
   return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
 end
 
+--- The port of an echo server that is asked for an upgrade first, and answers
+--- so; and then goes on, or closes.
+local function upgrading(answer, whatthen)
+  local server = start(file(os.tmpname(), ([[
+    local libevent = require "libevent"
+    local base = libevent.base()
+    local listener = base:listener("127.0.0.1:0", function(_, conn)
+      local asked = ""
+      local function echo() conn:write(conn:read()) end
+      conn:setcb(function()
+        asked = asked .. conn:read()
+        if not asked:find "\r\nUpgrade: echo\r\n\r\n$" then return end
+        conn:write(%q)
+        conn:setcb(echo)
+        %s
+      end):enable "read"
+    end)
+    print(listener:sockname())
+    io.stdout:flush()
+    base:dispatch()
+  ]]):format(answer, whatthen or "")))
+  return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
+end
+
 --- A server's certificate and key, for this test.
 local function newcertificate()
   local name = file(os.tmpname(), "")
@@ -114,7 +138,7 @@ describe("Benchmarks", function()
     while #names > 0 do os.remove(table.remove(names)) end
   end)
 
-  for _, name in ipairs {"strings", "buffers"} do
+  for _, name in ipairs {"strings", "buffers", "tasks"} do
     it(name .. " answers messages under way, and lives on", function()
       local port = freeport()
       local server = start(("bench/servers/%s.lua %d"):format(name, port))
@@ -126,6 +150,27 @@ describe("Benchmarks", function()
       assert.matches("^pipeline: 1 connections, 2 messages of 9 bytes, ",
         load("pipeline", port, "1 2 9 16"))
       assert.matches("^cycle: 40 cycles", load("cycle", port, "40 64 5"))
+    end)
+  end
+
+  it("count echoes after an upgrade", function()
+    local port = upgrading "HTTP/1.1 101 Echo\r\nUpgrade: echo\r\n\r\n"
+    assert.matches("^echo: 5 connections, 250 messages of 64 bytes, ",
+      load("-u echo", port, "5 50 64"))
+    assert.matches("^cycle: 40 cycles", load("-u cycle", port, "40 64 5"))
+  end)
+
+  for answer, complaint in pairs {
+    ["HTTP/1.1 200 OK\r\n\r\n"] = "not upgraded: 'HTTP/1.1 200 OK",
+    ["HTTP/1.1 101 Echo\r\n"] = "no head in answer to its request",
+    [("x"):rep(300)] = "no head in answer to its request",
+    ["HTTP/1.1 101 Echo\r\n\r\nx"] = "more came back than the 0 bytes sent",
+  } do
+    it(("do not count after an upgrade where %s%s"):format(complaint,
+      #answer == 300 and ", however long" or ""), function()
+      local port = upgrading(answer, "conn:close_after_flush()")
+      local text = load("-u idle", port, "1 5")
+      assert.truthy(text:find("connection 0: " .. complaint, 1, true), text)
     end)
   end
 
@@ -246,6 +291,31 @@ describe("Benchmarks", function()
     end
   end)
 
+  it("count their tasks, and tell what memory these have taken", function()
+    for _, command in ipairs {"lua.lua spawn 100 10", "lua.lua spawn 0 0",
+                              "lua.lua sleep 100",
+                              "lua-libevent.lua join 100 10",
+                              "lua-libevent.lua join 100 100",
+                              "lua-libevent.lua join 0 0",
+                              "lua-libevent.lua waitgroup 100 10",
+                              "lua-libevent.lua sleep 100 0.03",
+                              "lua-libevent.lua sleep 0"} do
+      local text, status = start("bench/tasks/" .. command):finish()
+      assert.matches("^peak %d+\n$", text)
+      assert.equal(0, status)
+    end
+  end)
+
+  it("have no tasks that sleep one after the other", function()
+    local text, status = start(file(os.tmpname(), [[
+      local sleepers = require "bench.tasks.sleepers"
+      sleepers.start(3, function(f) f() end, function() end)
+      sleepers.finish(3)
+    ]])):finish()
+    assert.equal("only 1 of 3 slept at once\n", text)
+    assert.equal(1, status)
+  end)
+
   it("take best, median and spread of what the rounds gave", function()
     local rounds = {{x = 3}, {x = 1}, {x = 2}, {x = 2}}
     assert.same({best = 1, median = 2, spread = 2},
@@ -261,8 +331,11 @@ describe("Benchmarks", function()
     hello.key, hello.title = "http32", "HTTP"
     local shake = invented(cases.tlsservers)
     shake.key, shake.title = "tlsfull", "TLS"
+    local tasks = invented {{"first"}, {cases.join}, {"cqueues, promises"}}
+    tasks.key, tasks.title, tasks.unit = "taskmillion", "Tasks", "task"
+    tasks.bytes = true
     local text = report {
-      loads = {result}, http = {hello}, tls = {shake}, programs = {},
+      loads = {result}, http = {hello}, tls = {shake}, programs = {tasks},
       rounds = 2, busy = "0.00",
       missing = {{name = "luv", why = "no module `luv` here"}},
     }
@@ -272,6 +345,11 @@ describe("Benchmarks", function()
       "\n| 5 B, 32 connections: CPU | nginx | 4.00 | ≤ 1.00 |",
       "\n| full handshakes: CPU | libevent bufferevents on OpenSSL, C | 2.00 | "
         .. "3.00 | ≤ 1.05 |\n",
+      "\n| 64 B, 50 connections | 0.67 | 1.50 |",
+      "\n| *goal* | ≥ 0.90 | > 1.00 |",
+      "\n| Tasks | cqueues, promises | 0.67 | 0.67 | < 1.00 |\n",
+      "\n| Tasks | first | 2.00 | 2.00 |  |\n",
+      "\n| bytes/task | best | median | spread | ÷ first |\n",
       "\n| server CPU, µs/handshake | best |",
       "\n| nginx with Lua | 2.00 | 3.00 | 100 % | 2.00 |",
       "\nLeft out: luv (no module `luv` here).\n",

@@ -515,7 +515,7 @@ describe("many look-ups", function()
       for _ = 1, 4 do run(n // 4) end
       local before = t.heap()
       for _ = 1, 4 do run(n // 4) end
-      t.heapgrown(before, 64 << 10)             -- Lua's strings have a table
+      t.heapgrown(before, 64 << 10)
     ]]
     assert.same({"", 0}, {text, status})
   end)

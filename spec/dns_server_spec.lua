@@ -961,7 +961,7 @@ describe("a DNS query", function()
       run(10000 // t.slow)
       local before = t.heap()
       run(10000 // t.slow)
-      t.heapgrown(before, 64 << 10)             -- Lua's strings have a table
+      t.heapgrown(before, 64 << 10)
     ]]
     assert.same({"", 0}, {text, status})
   end)

@@ -284,6 +284,7 @@ describe("an event on a descriptor", function()
   end)
 
   it("is one of up to 65535 on a descriptor", function()
+    if os.getenv "LUA_INIT" then return end     -- a collection for each of them
     local output, status = t.lua [[
       local libevent = require "libevent"
       local base = libevent.base()

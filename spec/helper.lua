@@ -30,10 +30,13 @@ local function opendescriptors()
   return table.concat(listdescriptors(), " ")
 end
 
+--- Collects what tests that do not end with t.finish have left open.
 function t.start()
-  collectgarbage() collectgarbage()
   expected = {}
-  descriptors = opendescriptors()
+  if opendescriptors() ~= descriptors then
+    collectgarbage() collectgarbage()
+    descriptors = opendescriptors()
+  end
 end
 
 --- Fails the test for callbacks that were missing, and for bases and

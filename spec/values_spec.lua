@@ -536,7 +536,7 @@ describe("code of anybody's in the middle of a call", function()
 
   it("may close what is called: a finalizer", function()
     local function finalized(f)
-      for pause = 1, 200 do
+      for pause = 1, 200, os.getenv "VALGRIND" and 10 or 1 do
         local base = libevent.base()
         setmetatable({}, {__gc = function() base:close() end})
         local pad

@@ -297,6 +297,7 @@ static lev_Bufferevent *checkbev (lua_State *L, int arg) {
 static lev_Bufferevent *checkdirect (lua_State *L) {
   lev_Bufferevent *b = checkbev(L, 1);
   luaL_argcheck(L, b->above == NULL, 1, "Bufferevent belongs to a filter");
+  luaL_argcheck(L, b->native == NULL, 1, "Bufferevent belongs to a stream");
   return b;
 }
 
@@ -309,6 +310,13 @@ lev_Bufferevent *levL_checkbev (lua_State *L, int arg) {
 lev_Bufferevent *levL_checktop (lua_State *L, int arg) {
   lev_Bufferevent *b = levL_checkbev(L, arg);
   luaL_argcheck(L, b->above == NULL, arg, "Bufferevent belongs to a filter");
+  return b;
+}
+
+/* One that the script itself hears of. */
+lev_Bufferevent *levL_checkfree (lua_State *L, int arg) {
+  lev_Bufferevent *b = levL_checktop(L, arg);
+  luaL_argcheck(L, b->native == NULL, arg, "Bufferevent belongs to a stream");
   return b;
 }
 
@@ -360,11 +368,11 @@ void levL_openbev (lev_Base *base, lev_Bufferevent *b,
 
 /* bufferevent:setcb([read [, write [, event]]]) -> bufferevent */
 static int lev_bufferevent_setcb (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = levL_checkfree(L, 1);
   bool read = levL_optcallback(L, 2);
   bool write = levL_optcallback(L, 3);
   bool event = levL_optcallback(L, 4);
-  levL_checktop(L, 1);
+  levL_checkfree(L, 1);
   lua_settop(L, 4);
   b->read = read;
   b->write = write;
@@ -377,7 +385,7 @@ static int lev_bufferevent_setcb (lua_State *L) {
 
 /* bufferevent:getcb() -> read, write, event */
 static int lev_bufferevent_getcb (lua_State *L) {
-  levL_checktop(L, 1);
+  levL_checkfree(L, 1);
   lua_getiuservalue(L, 1, LEV_UVREAD);
   lua_getiuservalue(L, 1, LEV_UVWRITE);
   lua_getiuservalue(L, 1, LEV_UVEVENT);
@@ -419,7 +427,7 @@ static int lev_bufferevent_read (lua_State *L) {
 
 /* bufferevent:read_buffer(buffer) -> bufferevent */
 static int lev_bufferevent_read_buffer (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = levL_checkfree(L, 1);
   int r = bufferevent_read_buffer(b->bev, levL_checksink(L, 2));
   levL_settlesink(L, 2);
   if (r < 0)
@@ -428,26 +436,30 @@ static int lev_bufferevent_read_buffer (lua_State *L) {
   return 1;
 }
 
+/* Adds data to the output of the bufferevent at 'bev'; more than one callback
+   can send at a time. */
+void levL_senddata (lua_State *L, int bev, int first, int last) {
+  lev_Bufferevent *b;
+  bool ok;
+  levL_checkdata(L, first, last);
+  b = levL_checktop(L, bev);
+  luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
+  levL_anchor(L, bev, &b->o);
+  levL_freshen(b->o.base);
+  ok = sends(&b->o, false)
+       && levL_adddata(L, first, last, bufferevent_get_output(b->bev));
+  sends(&b->o, true);
+  levL_settle(L, bev, &b->o);
+  if (!ok)
+    levL_unable(L);
+}
+
 /* bufferevent:write(data...) -> bufferevent */
 static int lev_bufferevent_write (lua_State *L) {
   lev_Bufferevent *b = checkdirect(L);
   int last = lua_gettop(L);
-  bool ok;
-  if (levL_stage(L, 2, last, b)) {
-    lua_settop(L, 1);
-    return 1;
-  }
-  levL_checkdata(L, 2, last);
-  levL_checktop(L, 1);
-  luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
-  levL_anchor(L, 1, &b->o);
-  levL_freshen(b->o.base);
-  ok = sends(&b->o, false)
-       && levL_adddata(L, 2, last, bufferevent_get_output(b->bev));
-  sends(&b->o, true);
-  levL_settle(L, 1, &b->o);
-  if (!ok)
-    return levL_unable(L);
+  if (!levL_stage(L, 2, last, b))
+    levL_senddata(L, 1, 2, last);
   lua_settop(L, 1);
   return 1;
 }
@@ -499,7 +511,7 @@ static const lev_Word flushwords[] = {
 
 /* bufferevent:flush([directions [, mode]]) -> flushed */
 static int lev_bufferevent_flush (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = levL_checkfree(L, 1);
   int what = LEV_DIRECTIONS;
   int mode = BEV_NORMAL;
   if (!lua_isnoneornil(L, 2))
@@ -514,14 +526,11 @@ static int lev_bufferevent_flush (lua_State *L) {
   return 1;
 }
 
-/* bufferevent:shutdown([directions]) -> bufferevent | nil, message, errno */
-static int lev_bufferevent_shutdown (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
-  int what = EV_WRITE;
+/* Ends directions of the bufferevent at 'bev'; 0 or an errno. */
+int levL_shutdown (lua_State *L, int bev, int what) {
+  lev_Bufferevent *b = lua_touserdata(L, bev);
   int err;
-  if (!lua_isnoneornil(L, 2))
-    what = levL_checkwords(L, 2, levL_directions);
-  levL_anchor(L, 1, &b->o);
+  levL_anchor(L, bev, &b->o);
   err = b->flavour->shutdown(b, what);
   if (err == 0 && (what & EV_WRITE)) {
     b->shutwrite = true;
@@ -529,7 +538,18 @@ static int lev_bufferevent_shutdown (lua_State *L) {
     if (err)
       b->shutwrite = b->isshut = false;
   }
-  levL_settle(L, 1, &b->o);
+  levL_settle(L, bev, &b->o);
+  return err;
+}
+
+/* bufferevent:shutdown([directions]) -> bufferevent | nil, message, errno */
+static int lev_bufferevent_shutdown (lua_State *L) {
+  int what = EV_WRITE;
+  int err;
+  levL_checkfree(L, 1);
+  if (!lua_isnoneornil(L, 2))
+    what = levL_checkwords(L, 2, levL_directions);
+  err = levL_shutdown(L, 1, what);
   if (err)
     return levL_refuse(L, err, NULL);
   lua_settop(L, 1);
@@ -567,7 +587,7 @@ int levL_enable (lev_Bufferevent *b, short what) {
 
 /* bufferevent:enable(directions) -> bufferevent | nil, message, errno */
 static int lev_bufferevent_enable (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = levL_checkfree(L, 1);
   short what = (short)levL_checkwords(L, 2, levL_directions);
   int err;
   short was;
@@ -586,7 +606,7 @@ static int lev_bufferevent_enable (lua_State *L) {
 
 /* bufferevent:disable(directions) -> bufferevent */
 static int lev_bufferevent_disable (lua_State *L) {
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = levL_checkfree(L, 1);
   short what = (short)levL_checkwords(L, 2, levL_directions);
   levL_disable(b, what);
   levL_settle(L, 1, &b->o);
@@ -699,7 +719,7 @@ static int lev_bufferevent_trigger (lua_State *L) {
     {"defer_callbacks", BEV_TRIG_DEFER_CALLBACKS},
     {NULL, 0}
   };
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = levL_checkfree(L, 1);
   int what = levL_checkwords(L, 2, levL_directions);
   int options = lua_isnoneornil(L, 3) ? 0 : levL_checkwords(L, 3, words);
   lev_Trigger t = {0, {0, 0, NULL}};
@@ -715,7 +735,7 @@ static int lev_bufferevent_trigger_event (lua_State *L) {
     {"eof", BEV_EVENT_EOF}, {"error", BEV_EVENT_ERROR},
     {"timeout", BEV_EVENT_TIMEOUT}, {NULL, 0}
   };
-  lev_Bufferevent *b = levL_checktop(L, 1);
+  lev_Bufferevent *b = levL_checkfree(L, 1);
   lev_Trigger t = {0, {0, ECONNABORTED, NULL}};
   t.told.what = (short)levL_checkwords(L, 2, words);
   luaL_argcheck(L, t.told.what & (BEV_EVENT_EOF | BEV_EVENT_ERROR
@@ -770,8 +790,8 @@ static int lev_bufferevent__gc (lua_State *L) {
   return levL_close(L, &kind);
 }
 
-/* bufferevent:close_after_flush([seconds]) -> bufferevent */
-static int lev_bufferevent_close_after_flush (lua_State *L) {
+/* [1] bufferevent, [2] seconds or nothing: sends what there is, then closes. */
+int levL_closeflushed (lua_State *L) {
   lev_Bufferevent *b = luaL_checkudata(L, 1, LEV_BUFFEREVENT);
   struct timeval stall = {LEV_FLUSHTIME, 0};
   if (b->o.base == NULL || b->ending) {
@@ -793,6 +813,11 @@ static int lev_bufferevent_close_after_flush (lua_State *L) {
   levL_flush(b, &stall);
   lua_settop(L, 1);
   return 1;
+}
+
+/* bufferevent:close_after_flush([seconds]) -> bufferevent */
+static int lev_bufferevent_close_after_flush (lua_State *L) {
+  return levL_closeflushed(L);
 }
 
 static int lev_bufferevent__tostring (lua_State *L) {

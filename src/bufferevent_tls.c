@@ -786,6 +786,8 @@ static int lev_bufferevent_starttls (lua_State *L) {
   luaL_argcheck(L, !b->shutwrite, 1, "Bufferevent is shut down for writing");
   if (!b->flavour->ready(b))
     return levL_refuse(L, ENOTCONN, NULL);
+  if (b->failure)             /* what has come could not be kept */
+    return levL_refuse(L, b->failure, NULL);
   if (!levL_secure(b, c, &n))
     return levL_nomemory(L);
   levL_anchor(L, 1, &b->o);

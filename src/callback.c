@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-/* Message handler: a string gets its traceback, any other error object stays
-   what it is. */
+/* Message handler: a string gets its traceback, unless it has one; any other
+   error object stays what it is. */
 static int traceback (lua_State *L) {
   static const char *const yields[] = {
     "attempt to yield across a C-call boundary",
@@ -25,7 +25,8 @@ static int traceback (lua_State *L) {
                          "start a coroutine in it, see libevent.co)",
                          yields[i]);
   }
-  luaL_traceback(L, L, lua_tostring(L, -1), 1);
+  if (strstr(lua_tostring(L, -1), "\nstack traceback:\n") == NULL)
+    luaL_traceback(L, L, lua_tostring(L, -1), 1);
   return 1;
 }
 

@@ -65,6 +65,7 @@ LEV_EXPORT int luaopen_libevent_core (lua_State *L) {
   levL_opendns(L);
   levL_opendnsserver(L);
   levL_openhttp(L);
+  levL_opentask(L);
   levL_openutil(L);
   levL_opendump(L);
   levL_openchange(L);

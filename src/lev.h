@@ -53,6 +53,8 @@ int luaL_error (lua_State *L, const char *format, ...)
 #define LEV_HTTP "libevent.Http"
 #define LEV_HTTPREQUEST "libevent.HttpRequest"
 #define LEV_HTTPCONNECTION "libevent.HttpConnection"
+#define LEV_TASK "libevent.Task"
+#define LEV_STREAM "libevent.Stream"
 #define LEV_CHANGES "libevent.Changes"      /* scripts never see one */
 
 /* The first user value of an object is its base. */
@@ -65,7 +67,8 @@ enum { LEV_UVANCHORS = 1,     /* slot -> object */
        LEV_UVERRORCB,         /* set_error_cb */
        LEV_UVCHANGES,         /* what tells of changes of buffers */
        LEV_UVDNS,             /* the Dns of connect_hostname, or nil */
-       LEV_NUVBASE = LEV_UVDNS };
+       LEV_UVTASKS,           /* the scheduler of its tasks, or nil */
+       LEV_NUVBASE = LEV_UVTASKS };
 
 #pragma GCC visibility push(hidden)
 
@@ -132,6 +135,8 @@ struct lev_Base {
   void (*leave) (lev_Base *base);   /* ...returns, by this */
   struct lev_Desk *desk;      /* what lies between sockets and their buffers */
   struct lev_Counter *counter;    /* what lies between them and TLS */
+  struct lev_Scheduler *scheduler;    /* of its tasks, or NULL */
+  int streams;                /* of tasks, that are open */
   struct lev_Question *asked; /* what evdns has not yet answered, and... */
   void (*forget) (lev_Base *base, bool gone);     /* ...ends that, or NULL */
   lualibevent_Hook hook;      /* calls callbacks in lua_pcall's place, or NULL */
@@ -355,6 +360,7 @@ void levL_openlistener (lua_State *L);
 void levL_opendns (lua_State *L);
 void levL_opendnsserver (lua_State *L);
 void levL_openhttp (lua_State *L);
+void levL_opentask (lua_State *L);
 void levL_openutil (lua_State *L);
 void levL_opendump (lua_State *L);
 void levL_openchange (lua_State *L);

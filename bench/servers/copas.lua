@@ -1,11 +1,7 @@
 --- An echo server on copas: a coroutine for each client, over select().
 ---   lua5.4 copas.lua PORT
---- Debian's copas is installed for Lua 5.1 and 5.2 only; all of it is Lua, and
---- runs on 5.4 as well.
 
-package.path = package.path .. ";/usr/share/lua/5.2/?.lua"
-
-local copas = require "copas"
+local copas = require "bench.copas"
 local socket = require "socket"
 
 local function serve(client)

@@ -22,6 +22,8 @@
 ---@class libevent
 --- Name and version of this library: "lua-libevent 0.1.0".
 ---@field _VERSION string
+--- What libevent.co is made of, and nobody else.
+---@field task table<string, function>
 local libevent = {}
 
 --- Binary safe. A string of 16 KiB or more is not copied, but kept for as long
@@ -3154,5 +3156,229 @@ local Context = {}
 ---@return libevent.tls.Context|nil context
 ---@return string? message
 function Context:reload() end
+
+--- A coroutine that the loop of a base runs: see libevent.co. It runs until it
+--- waits; it is kept until it has ended, whoever holds it.
+---
+--- An error in it goes to whoever joins it. If nobody can any more, as nobody
+--- has the task, or if `co.run` ends, it goes where errors of callbacks go. A
+--- string has the task's traceback then.
+---@class libevent.Task
+local Task = {}
+
+--- Waits until the task has ended; in a task. Returns what its function has
+--- returned, each time again; nil and "cancelled"; or nil and "timeout" after
+--- so many seconds, while it goes on.
+--- Raises the error that it has failed with, and if a task joins itself.
+---
+--- C: none
+---@param timeout? libevent.seconds none if nil
+---@return any ...
+function Task:join(timeout) end
+
+--- Ends the task: it raises where it waits, and in each wait to come, until it
+--- has ended; its variables are closed. What it has waited for is as if it had
+--- not. One that has not begun never does. A task that cancels itself raises at
+--- once. Also `__close`.
+---
+--- C: none
+---@return libevent.Task task
+function Task:cancel() end
+
+--- "waiting", also for its turn; "running"; "done"; "failed"; "cancelled".
+---
+--- C: none
+---@return "waiting"|"running"|"done"|"failed"|"cancelled" status
+function Task:status() end
+
+--- Where it waits, or where it has failed; "" if it is over otherwise.
+---
+--- C: none
+---@return string traceback
+function Task:traceback() end
+
+--- The name that it was given.
+---
+--- C: none
+---@return string|nil name
+function Task:name() end
+
+--- Gives it a name, for messages.
+---
+--- C: none
+---@param name? string
+---@return libevent.Task task
+function Task:set_name(name) end
+
+--- A bufferevent for tasks: a stream of bytes, read and written in straight
+--- lines. It comes from libevent.co.
+---
+--- What has come stays until it is read: a call that returns nil has taken
+--- nothing. While nobody reads, up to 64 KiB are taken from the peer, and more
+--- when it has been read. One task reads at a time, and one writes. Calls that
+--- wait return nil and
+--- * "eof": the peer has ended its data;
+--- * "timeout": see `set_timeout`; the stream is as before;
+--- * "closed": it was closed here, perhaps meanwhile;
+--- * "busy": another task waits in this direction;
+--- * the message and errno of an error, of the system's or of TLS.
+---
+--- Who drops a stream has closed it. A task that waits for one holds it.
+---@class libevent.Stream
+local Stream = {}
+
+--- Reads, in a format of Lua's files:
+--- * a number: so many bytes; fewer at the end of the data;
+--- * "l": a line, without its end, "\n" or "\r\n"; "L": with that. What is left
+---   at the end of the data is a line, too;
+--- * "a": all up to the end of the data, so "" at the end.
+---
+--- nil and "line too long", or "too long", for more than `max` bytes, which
+--- stay: close the stream then.
+---
+--- C: `bufferevent_read`, `evbuffer_readln`
+---@param format? integer|"l"|"L"|"a" "l" if nil
+---@param max? integer of a line, 65536 if nil; of "a", no limit if nil
+---@return string|nil data
+---@return string? message
+---@return integer? errno
+function Stream:read(format, max) end
+
+--- Reads what has come, and waits until something has.
+---
+--- C: `bufferevent_read`
+---@param max? integer bytes, from 1; all if nil
+---@return string|nil data
+---@return string? message
+---@return integer? errno
+function Stream:read_some(max) end
+
+--- Reads all before a delimiter, and takes that, too. nil and "eof" if it does
+--- not come: what has stays. nil and "too long" for more than `max` bytes.
+---
+--- C: `evbuffer_search`
+---@param delimiter string
+---@param max? integer 65536 if nil
+---@return string|nil data
+---@return string? message
+---@return integer? errno
+function Stream:read_until(delimiter, max) end
+
+--- `for line in stream:lines() do` reads lines until one read returns nil:
+--- another one then tells why.
+---
+--- C: none
+---@param max? integer of a line, 65536 if nil
+---@return fun(stream: libevent.Stream): string|nil iterator
+---@return libevent.Stream stream
+function Stream:lines(max) end
+
+--- The same for what `read_some` reads. For large pieces a loop of `read_some`
+--- is faster: this one's variable keeps each piece while the next one is waited
+--- for.
+---
+--- C: none
+---@param max? integer bytes of a piece; all if nil
+---@return fun(stream: libevent.Stream): string|nil iterator
+---@return libevent.Stream stream
+function Stream:chunks(max) end
+
+--- Writes. If the peer takes it too slowly, so that more than 64 KiB are left,
+--- it waits until 16 KiB are; else it does not wait, and can be called in a
+--- callback, too. At a timeout the data are written all the same. An error of
+--- sending is told by the next call.
+--- Raises after `shutdown`.
+---
+--- C: `bufferevent_write`
+---@param ... libevent.data
+---@return libevent.Stream|nil stream
+---@return string? message
+---@return integer? errno
+function Stream:write(...) end
+
+--- Waits until all that is written has been given to the system.
+---
+--- C: none
+---@return libevent.Stream|nil stream
+---@return string? message
+---@return integer? errno
+function Stream:flush() end
+
+--- Ends the data for the peer, when all is sent; reading goes on.
+---
+--- C: `shutdown`
+---@return libevent.Stream|nil stream
+---@return string? message
+---@return integer? errno
+function Stream:shutdown() end
+
+--- Begins with TLS, as `bev:starttls` does, and waits for the handshake.
+---
+--- C: `bufferevent_openssl_filter_new`
+---@param context libevent.tls.Context
+---@param hostname? string|false a client's: as for `base:bufferevent`
+---@return libevent.Stream|nil stream
+---@return string? message
+---@return integer? errno
+function Stream:starttls(context, hostname) end
+
+--- What is known of TLS; nil without it.
+---
+--- C: `bufferevent_openssl_get_ssl`
+---@return libevent.tls.Session|nil session
+function Stream:tls() end
+
+--- The address of the other end.
+---
+--- C: `getpeername`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function Stream:peername() end
+
+--- The address of this end.
+---
+--- C: `getsockname`
+---@return libevent.address|nil address
+---@return string? message
+---@return integer? errno
+function Stream:sockname() end
+
+--- The descriptor; nil if there is none.
+---
+--- C: `bufferevent_getfd`
+---@return integer|nil fd
+---@return string? message
+function Stream:getfd() end
+
+--- Sets how long each call may wait; "timeout" then.
+---
+--- C: none
+---@param seconds? libevent.seconds none if nil
+---@return libevent.Stream stream
+function Stream:set_timeout(seconds) end
+
+--- The bufferevent: for its options, its limits, its addresses. It is read,
+--- written and called by the stream alone: that raises.
+---
+--- C: none
+---@return libevent.Bufferevent bev
+function Stream:bufferevent() end
+
+--- Gives the bufferevent back to the script, with all that is in it and no
+--- callbacks, not reading; the stream is closed.
+---
+--- C: none
+---@return libevent.Bufferevent|nil bev nil while a task waits
+---@return string? message
+---@return integer? errno
+function Stream:detach() end
+
+--- Ends the stream: who waits for it gets nil and "closed". What is written is
+--- still sent, as by `bev:close_after_flush`. Also `__close` and `__gc`.
+---
+--- C: `bufferevent_free`
+---@return libevent.Stream stream
+function Stream:close() end
 
 return libevent

@@ -1,6 +1,6 @@
 --- libevent.expect: what the parts in Lua say of a caller's mistake.
 ---
---- Both are called by a public function, and raise where that one was called.
+--- All are called by a public function, and raise where that one was called.
 
 local expect = {}
 
@@ -19,6 +19,28 @@ function expect.text(value, n, name)
       n, name, type(value)), 3)
   end
   return value
+end
+
+--- Seconds, or nil for none.
+function expect.timeout(value, n, name)
+  if value ~= nil and not (math.type(value) and value >= 0
+                           and value <= 0x7fffffff) then
+    error(("bad argument #%d to '%s' (seconds expected, got %s)"):format(
+      n, name, math.type(value) and tostring(value) or type(value)), 3)
+  end
+end
+
+--- Raises an error of another function again, as one of the function 'name'
+--- that has called it with its arguments: number n of those is numbers[n] of
+--- its own, n - 1 if that is nil, and 0 is what a method is called on.
+function expect.again(err, name, numbers)
+  local n, what = tostring(err):match "bad argument #(%d+) to .-%((.*)%)$"
+  if not n then error(err, 0) end
+  n = numbers[n + 0] or n - 1
+  if n == 0 then
+    error(("calling '%s' on bad self (%s)"):format(name, what), 3)
+  end
+  error(("bad argument #%d to '%s' (%s)"):format(n, name, what), 3)
 end
 
 return expect

@@ -14,6 +14,7 @@
 
 package.path = "./?.lua;" .. package.path
 
+local core = require "libevent.core"
 local libevent = require "libevent"
 local listdescriptors = require "spec.descriptors"
 local pool = require "spec.fuzz.pool"
@@ -492,6 +493,65 @@ local function speak(turns)
   try(bev, "tls")
 end
 
+--- The life of a task: calls that wait, as a rule.
+local function live(object)
+  for _ = 1, random(0, 6) do
+    if quiet or budget <= 0 then return end
+    budget, steps = budget - 1, steps + 1
+    object = random(2) == 1 and object
+             or pool.object(one {"libevent.Task", "libevent.Stream"})
+    if pool.classof(object) then callany(pool.classof(object), object) end
+    if random(20) == 1 then error(one {"an error", 7, {}}) end
+    if random(30) == 1 then coroutine.yield(object) end
+  end
+  return one {1, "a result", nil}, 2
+end
+
+local function spawn(b, f, ...)
+  local ok, task = pcall(core.task.spawn, b, f, ...)
+  if ok then pool.keep(task) end
+  return ok and task
+end
+
+create["libevent.Task"] = function()
+  return spawn(base(), live, pool.object "libevent.Stream")
+end
+
+--- Two streams that are joined, and tasks of theirs.
+local function streams()
+  local b = base()
+  local list = {}
+  for _, fd in ipairs {libevent.socketpair()} do
+    local ok, stream = pcall(function()
+      return core.task.stream(b:bufferevent(fd))
+    end)
+    if not ok then pcall(libevent.closesocket, fd) end
+    list[#list + 1] = ok and keep(stream) or nil
+  end
+  return b, list[1], list[2]
+end
+
+create["libevent.Stream"] = function()
+  local b, one_, other = streams()
+  if other then
+    spawn(b, live, one_)
+    spawn(b, live, other)
+  end
+  return one_
+end
+
+--- Both ends begin with TLS, as they should.
+local function secured()
+  local b, a, c = streams()
+  if not c then return end
+  local server, client = secure.contexts()
+  spawn(b, function() try(a, "starttls", server) end)
+  spawn(b, function()
+    if try(c, "starttls", client, "localhost") then try(c, "tls") end
+  end)
+  for _ = 1, random(12) do try(b, "loop", "nonblock") end
+end
+
 create["libevent.HttpRequest"] = function()
   ask(9)
   return pool.object "libevent.HttpRequest"
@@ -507,6 +567,14 @@ action(1, function() callany(one {"libevent", "libevent", "libevent.tls"}) end)
 
 action(3, function()            -- TLS
   speak(random(0, 20))
+end)
+
+action(4, function()            -- tasks, and their streams
+  local task = create["libevent.Task"]()
+  create["libevent.Stream"]()
+  if random(4) == 1 then secured() end
+  for _ = 1, random(0, 6) do try(base(), "loop", "nonblock") end
+  if random(3) == 1 then try(task, "cancel") end
 end)
 
 action(1, function()            -- TLS on whatever there is

@@ -1,0 +1,150 @@
+-- co.resolve and co.reverse: a task waits for a name or an address.
+local co = require "libevent.co"
+local dns = require "spec.dns"
+local straight = require "spec.straight"
+local t = require "spec.helper"
+
+local run = straight.run
+
+-- A Dns that asks a server of a few names.
+local function asking(base)
+  local server, counts = dns.zone(base, {
+    ["some.test"] = {A = {"192.0.2.1", "192.0.2.2"}},
+    ["1.2.0.192.in-addr.arpa"] = {PTR = "some.test"},
+  })
+  return dns.resolver(base, server:sockname()), server, counts
+end
+
+-- One whose server never answers.
+local function mute(base)
+  local server = dns.raw(base)
+  return dns.resolver(base, server.address), server
+end
+
+-- f raises such a message about the place in this file.
+local function raises(words, f)
+  local ok, message = pcall(f)
+  assert.is_false(ok)
+  assert.matches("^spec/co_dns_spec.lua:%d+: ", message)
+  assert.matches(words, message, 1, true)
+end
+
+describe("co.resolve", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("returns addresses, and how long they hold", function()
+    run(function(base)
+      local resolver, server = asking(base)
+      local addresses, ttl = co.resolve("some.test", {dns = resolver})
+      assert.same({"192.0.2.1", "192.0.2.2"}, addresses)
+      assert.equal(60, ttl)
+      assert.same({"192.0.2.1:80", "192.0.2.2:80"},
+                  (co.resolve("some.test", {dns = resolver, port = 80})))
+      server:close()
+    end)
+  end)
+
+  it("returns nil, a message and a code for a name that is none", function()
+    run(function(base)
+      local resolver, server = asking(base)
+      local result, message, code = co.resolve("other.test", {dns = resolver})
+      assert.is_nil(result)
+      assert.equal("other.test: name does not exist", message)
+      assert.equal("notexist", code)
+      result, message, code = co.resolve("", {dns = resolver})
+      assert.is_nil(result)
+      assert.is_string(message)
+      assert.equal("invalid", code)
+      server:close()
+    end)
+  end)
+
+  it("has a Dns for each base", function()
+    for _ = 1, 2 do
+      run(function()
+        assert.same({"127.0.0.1"}, (co.resolve("localhost", {family = "inet"})))
+        assert.same({"127.0.0.1"}, (co.resolve "127.0.0.1"))
+        assert.same({"::1"}, (co.resolve "::1"))
+      end)
+    end
+  end)
+
+  it("lets other tasks run meanwhile", function()
+    run(function(base)
+      local resolver, server = asking(base)
+      local tasks = {}
+      for i = 1, 50 do
+        tasks[i] = co.spawn(co.resolve, "some.test", {dns = resolver})
+      end
+      for i = 1, 50 do assert.equal(2, #tasks[i]:join()) end
+      server:close()
+    end)
+  end)
+
+  it("ends at its own deadline, and at one around it", function()
+    run(function(base)
+      local resolver, server = mute(base)
+      local result, _, code = co.resolve("some.test",
+                                         {dns = resolver, deadline = 0.03})
+      assert.is_nil(result)
+      assert.equal("timeout", code)
+      assert.same({nil, "timeout"}, {co.deadline(0.03, co.resolve, "some.test",
+                                                 {dns = resolver})})
+      server:close()
+    end)
+  end)
+
+  it("can be cancelled", function()
+    run(function(base)
+      local resolver, server = mute(base)
+      local task = co.spawn(co.resolve, "some.test", {dns = resolver})
+      straight.till(function() return #server.asked > 0 end)
+      task:cancel()
+      assert.same({nil, "cancelled"}, {task:join()})
+      server:close()                    -- and nothing else keeps the loop
+    end)
+  end)
+
+  it("raises for what is no argument of it", function()
+    run(function()
+      raises("bad argument #1 to 'resolve' (string expected, got table)",
+             function() co.resolve {} end)
+      raises("bad argument #2 to 'resolve' (table of options expected, got "
+             .. "number)", function() co.resolve("some.test", 1) end)
+      raises("bad argument #2 to 'resolve' (option 'dns': Dns expected, got "
+             .. "boolean)", function() co.resolve("x", {dns = true}) end)
+      raises("bad argument #2 to 'resolve' (unknown option 'prot' ",
+             function() co.resolve("x", {prot = 80}) end)
+    end)
+    raises("co.resolve waits, and can be called in a task only",
+           function() co.resolve "some.test" end)
+  end)
+end)
+
+describe("co.reverse", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  it("returns the name of an address", function()
+    run(function(base)
+      local resolver, server = asking(base)
+      local name, ttl = co.reverse("192.0.2.1", {dns = resolver})
+      assert.same({"some.test", 90}, {name, ttl})
+      local result, message, code = co.reverse("192.0.2.3", {dns = resolver})
+      assert.is_nil(result)
+      assert.equal("192.0.2.3: name does not exist", message)
+      assert.equal("notexist", code)
+      server:close()
+    end)
+  end)
+
+  it("raises for what is no address", function()
+    run(function()
+      raises("bad argument #1 to 'reverse' (address without a port",
+             function() co.reverse "some.test" end)
+      raises("bad argument #2 to 'reverse' (unknown option 'port' ",
+             function() co.reverse("127.0.0.1", {port = 80}) end)
+    end)
+  end)
+end)

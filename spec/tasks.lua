@@ -1,0 +1,112 @@
+--- Tasks for the specs: a base with a deadline, a first task on it, and the
+--- check that nothing is left in the loop.
+---
+---   local tasks = require "spec.tasks"
+---   tasks.play(function() ... end)      -- in a task, until all have ended
+
+local assert = require "luassert"
+local co = require "libevent.co"
+local libevent = require "libevent"
+local t = require "spec.helper"
+
+local tasks = {}
+
+--- Ends the loop with an error when it takes more than so many seconds (5);
+--- what is watched may end before.
+function tasks.watch(base, seconds)
+  local due = base:gettime_monotonic "precise" + (seconds or 5) * t.slow
+  base:timer(function(timer)
+    if base:num_events() <= 1 then
+      timer:close()
+    elseif base:gettime_monotonic "precise" > due then
+      timer:close()
+      base:loopexit()           -- there may be an error callback
+      error("the deadline has passed", 0)
+    end
+  end, "persist"):add(0.001)
+  return base
+end
+
+--- A base with a deadline, for co.run(base, f).
+function tasks.base(seconds)
+  return tasks.watch(t.base(), seconds)
+end
+
+local function over(base, ok, ...)
+  local left = not ok or base:num_events()
+  base:close()
+  if not ok then error((...), 0) end
+  assert(left == 0, "events are left")
+  return ...
+end
+
+--- Runs f as the first task of a base of its own. Returns what it returns, when
+--- all tasks have ended, and nothing is left in the loop.
+function tasks.play(f, ...)
+  local base = tasks.base()
+  return over(base, pcall(co.run, base, f, ...))
+end
+
+--- Runs f until it ends or raises: true or false, and what co.run says.
+function tasks.try(f, ...)
+  local base = tasks.base()
+  local results = table.pack(pcall(co.run, base, f, ...))
+  base:close()
+  return table.unpack(results, 1, results.n)
+end
+
+--- Gives others a turn, so many times (3).
+function tasks.turns(n)
+  for _ = 1, n or 3 do co.sleep(0) end
+end
+
+--- Two streams that are connected, by sockets of a pair, and the descriptors.
+function tasks.ends()
+  local one, two = assert(libevent.socketpair())
+  return assert(co.stream(one)), assert(co.stream(two)), one, two
+end
+
+--- Says this, in pieces that come one by one, and then no more; unless the
+--- stream is closed before.
+function tasks.say(stream, ...)
+  for _, piece in ipairs {...} do
+    if not stream:write(piece) then return end
+    tasks.turns()
+  end
+  stream:shutdown()
+end
+
+--- Writes as long as the peer takes it, up to 32 MiB: how much that was.
+function tasks.fill(stream)
+  local piece = ("0123456789abcdef"):rep(4096)
+  local n = #piece
+  stream:set_timeout(0.005)
+  while n < 32 << 20 and stream:write(piece) do n = n + #piece end
+  stream:set_timeout()
+  return n
+end
+
+--- object:method(...) raises a message with these words in it.
+function tasks.misuse(words, object, method, ...)
+  local call = load("local o = ... return o:" .. method .. "(select(2, ...))")
+  t.raises(words, call, object, ...)
+end
+
+--- Is it nil, and this message?
+function tasks.fails(words, result, message)
+  assert.is_nil(result)
+  assert.equal(words, message)
+end
+
+--- Sends a signal to this process.
+function tasks.kill(signal)
+  local file <close> = assert(io.open "/proc/self/stat")
+  os.execute(("kill -%s %d"):format(signal, file:read "n"))
+end
+
+--- A variable to be closed, which notes that it is.
+function tasks.closes(list, name)
+  return setmetatable({}, {__close = function() list[#list + 1] = name end})
+end
+
+return tasks
