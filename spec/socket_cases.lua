@@ -748,7 +748,7 @@ end)
 case("looks names up", function(c)
   local dns = c.socket.dns
   local ip, all = dns.toip "localhost"
-  c:show(ip, all.name, all.ip[1], #all.ip)
+  c:show(ip, all.name, all.ip[1], #all.ip > 0)
   ip, all = dns.toip "127.0.0.1"
   c:show(ip, all.name, all.ip[1], #all.alias)
   local name
