@@ -35,7 +35,7 @@ enum { UVSCHEDULER = 1,
        UVTRACE = UVOBJECT,    /* ...and where that was */
        UVMORE,                /* a table of these, or nil */
        NUVTASK = UVMORE };    /* then its arguments */
-enum { NAME = 1, LIMIT, UNJOINED, WATCH };
+enum { NAME = 1, LIMIT, UNJOINED, WATCH, JOINERS };
 
 struct lev_Task {
   unsigned stamp;             /* as every object begins, to be told by it */

@@ -234,6 +234,20 @@ static int joined (lua_State *L, int status, lua_KContext ctx) {
   return 2;
 }
 
+/* [1] a task keeps one that joins it from another base, which may be garbage
+   before it ends. */
+static void keepjoiner (lua_State *L, const lev_Task *t) {
+  if (levL_taskmore(L, 1, JOINERS) != LUA_TTABLE) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    levL_settaskmore(L, 1, JOINERS);
+  }
+  levL_pushtask(L, t);
+  lua_pushboolean(L, true);
+  lua_rawset(L, -3);
+  lua_settop(L, 1);
+}
+
 /* task:join([timeout]) -> what f returned | nil, "cancelled" | "timeout" */
 static int lev_task_join (lua_State *L) {
   lev_Task *target = levL_checktask(L, 1);
@@ -245,6 +259,10 @@ static int lev_task_join (lua_State *L) {
   t = levL_here(L, "task:join");
   if (t == target)
     return luaL_error(L, "a task cannot join itself");
+  if (t->s != target->s)
+    keepjoiner(L, t);
+  if (target->state)          /* ended by a finalizer */
+    return result(L, 1);
   t->next = target->joiners;
   target->joiners = t;
   levL_begin(L, t, unjoin, target, timeout);
