@@ -309,6 +309,109 @@ describe("In a host program", function()
       ]])
     end)
 
+    it("ends with the base, of which Lua is detached", function()
+      says("false\n", [[
+        local a, b = libevent.socketpair()
+        givebufferevent(a, "bytes")
+        detach()
+        freebase()
+        print(isopen(a))
+      ]])
+    end)
+
+    it("closes its descriptor, and the peer hears of it", function()
+      says("eof\tfalse\n", [[
+        local a, b = libevent.socketpair()
+        local bev = givebufferevent(a, "")
+        local other = base:bufferevent(b):set_timeouts(0.5):enable "read"
+        other:setcb(nil, nil, function(c, what)
+          print(what, isopen(a))
+          c:close()
+        end)
+        base:timer(function() bev:close() end):add(0)
+      ]])
+    end)
+
+    -- What a script does, and whether a descriptor that came with
+    -- BEV_OPT_CLOSE_ON_FREE is open soon after that. At last it is not.
+    local ends = {
+      ["close"] = {"bev:close()", "closed"},
+      ["close, of the base as well"] = {"bev:close() base:close()", "closed"},
+      ["close_after_flush"] = {"bev:close_after_flush()", "closed"},
+      ["a collection"] = {"bev = bev:disable('read') and nil collectgarbage()",
+                          "closed"},
+      ["close of the base"] = {"base:close()", "closed"},
+      ["detach by the host"] = {"detach()", "closed"},
+      ["close of a filter on it"] = {"base:filter(bev):close()", "closed"},
+      ["an eof"] = {"libevent.closesocket(b)", "closed"},
+      ["close of a stream"] = {[[
+        local co = require "libevent.co"
+        co.spawn(base, function() co.stream(bev):close() end)
+      ]], "closed"},
+      ["nothing"] = {"", "open"},
+      ["setfd"] = {"bev:setfd(c) bev:setfd() assert(occupy(c))", "open"},
+      ["setfd and close"] = {"bev:setfd(c):close() assert(occupy(c))",
+                             "closed"},
+      ["setfd without one"] = {"kept = bev:setfd()", "open"},
+      ["setfd without one, and close"] = {"bev:setfd():close()", "closed"},
+      ["setfd, and a connect that fails"] = {
+        "assert(not bev:setfd():connect 'unix:/nowhere/at/all') bev:close()",
+        "closed"},
+    }
+    for what, case in pairs(ends) do
+      it("leaves its descriptor to libevent after " .. what, function()
+        says(("after the loop: %s open\nat last: closed open\n")
+               :format(case[2]), ([[
+          local function give(keeps)
+            local a, b = libevent.socketpair()
+            local c = libevent.socketpair()
+            local bev = givebufferevent(a, "", false, keeps)
+            watch(a)
+            base:timer(function() %s end):add(0)
+          end
+          give(false)
+          give(true)
+          base:timer(stop):add(0.02)
+        ]]):format(case[1]))
+      end)
+    end
+
+    -- Its number can be anybody's at once: libevent must not close it, too.
+    local takers = {
+      ["setfd makes it the script's"] = "bev:setfd(a):close()",
+      ["setfd gives it to an object"] = [[
+        bev:setfd({getfd = function() return a end}):close()
+        libevent.closesocket(a)
+      ]],
+      ["detach gives it up"] = "libevent.closesocket((bev:detach()))",
+    }
+    for what, taker in pairs(takers) do
+      it("loses its descriptor when " .. what, function()
+        says("after the loop: open open\nat last: open open\n", ([[
+          local function give(keeps)
+            local a = libevent.socketpair()
+            local bev = givebufferevent(a, "", false, keeps)
+            watch(a)
+            %s
+            assert(occupy(a))
+          end
+          give(false)
+          give(true)
+        ]]):format(taker))
+      end)
+    end
+
+    it("closes its descriptor when it does not connect", function()
+      says("error\tnil\nafter the loop: open\nat last: closed\n", [[
+        local listener = base:listener("127.0.0.1:0", print)
+        local port = math.tointeger(listener:sockname():match "%d+$")
+        listener:close()
+        local bev, fd = giveconnecting(port)
+        watch(fd)
+        bev:setcb(nil, nil, function(c, what) print(what, c:getfd()) end)
+      ]])
+    end)
+
     it("must be on a socket", function()
       says("false\ta bufferevent on a socket expected\n", "print(giveother())")
     end)

@@ -2,9 +2,10 @@
 ** bufferevent_sock.c: the bufferevent on a socket.
 **
 ** The descriptor is its own, unless an object was given, which then is kept
-** alive and closes it. Closing takes the descriptor from libevent first and
-** closes it at once; libevent would do so only in the next turn of the loop,
-** when the number is already somebody's guess.
+** alive and closes it, or a host gave the bufferevent. Closing takes the
+** descriptor from libevent first and closes it at once; libevent would do so
+** only in the next turn of the loop, when the number is already somebody's
+** guess. A host's choice, though, nobody but libevent knows.
 */
 #include "lev_bufferevent.h"
 #include "lev_tls.h"
@@ -31,6 +32,13 @@ static const lev_Word optionwords[] = {
 #define MAXSINGLE 16384
 
 /* {==== The flavour ==== */
+
+/* One that a host gave. Whether it was made with BEV_OPT_CLOSE_ON_FREE libevent
+   does not say: so it has the descriptor back in the end, to close or not. */
+typedef struct Given {
+  lev_Bufferevent b;
+  int fd;                     /* -1: none, or somebody else closes it */
+} Given;
 
 static int fdof (const lev_Bufferevent *b) {
   return (int)b->bev->ev_read.ev_fd;
@@ -78,6 +86,19 @@ static void closefd (lev_Bufferevent *b) {
   if (fd >= 0 && b->ownfd)
     evutil_closesocket(fd);
   b->ownfd = false;
+}
+
+/* The end. libevent frees it with the descriptor that the host gave. */
+static void leave (lev_Bufferevent *b) {
+  closefd(b);
+  if (b->given)
+    bufferevent_setfd(b->bev, ((Given *)b)->fd);
+}
+
+/* The descriptor is the script's to close, or ours: not libevent's, too. */
+static void reclaim (lev_Bufferevent *b, int fd) {
+  if (b->given && ((Given *)b)->fd == fd)
+    ((Given *)b)->fd = -1;
 }
 
 /* A socket has nothing of its own to flush: what is written is on its way. */
@@ -188,7 +209,7 @@ static bool isidle (const lev_Bufferevent *b) {
 
 const lev_Flavour levL_sock = {
   false, isactive, isready, isidle, flush, shutread, endwrite, note, flushed,
-  closefd, NULL
+  leave, NULL
 };
 
 bool levL_issocket (const lev_Bufferevent *b) {
@@ -293,10 +314,12 @@ LEV_EXPORT void lualibevent_givebufferevent (lua_State *L,
   if (!isonsocket(L, bev, event_base))
     luaL_error(L, "a bufferevent on a socket expected");
   lualibevent_pushbase(L, event_base);
-  b = levL_newbev(L, -1, sizeof(*b), LEV_NUVBUFFEREVENT, &levL_sock);
+  b = levL_newbev(L, -1, sizeof(Given), LEV_NUVBUFFEREVENT, &levL_sock);
   levL_anchor(L, -1, &b->o);
+  b->given = true;
+  ((Given *)b)->fd = (int)bufferevent_getfd(bev);
   b->paced = ispaced(bev) ? LEV_DIRECTIONS : 0;
-  b->connecting = isconnecting((int)bufferevent_getfd(bev));
+  b->connecting = isconnecting(((Given *)b)->fd);
   levL_openbev(lua_touserdata(L, -2), b, bev);
   levL_settle(L, -1, &b->o);
   lua_remove(L, -2);
@@ -318,6 +341,7 @@ static int optfd (lua_State *L, int arg) {
 /* A number is ours from now on; an object is kept alive and keeps its own. */
 static void takefd (lua_State *L, int bev, int arg, lev_Bufferevent *b,
                     int fd) {
+  reclaim(b, fd);
   b->ownfd = lua_type(L, arg) == LUA_TNUMBER;
   if (b->ownfd)
     lua_pushnil(L);
@@ -525,6 +549,7 @@ static int lev_bufferevent_detach (lua_State *L) {
     return levL_refuse(L, EBUSY, NULL);
   lua_pushinteger(L, fd);
   lua_replace(L, 2);
+  reclaim(b, fd);
   b->ownfd = false;
   levL_close(L, b->o.kind);
   lua_pop(L, 1);

@@ -147,6 +147,7 @@ struct lev_Bufferevent {
   bool busy : 1;              /* libevent is in a call for it: is not let go */
   bool read : 1, write : 1, event : 1;  /* the script has such a callback */
   bool ownfd : 1;             /* the descriptor is ours to close */
+  bool given : 1;             /* by a host: more of it in bufferevent_sock.c */
   bool connecting : 1;        /* from connect to "connected" or "error" */
   bool races : 1;             /* by the name of a host */
   bool inconnected : 1;       /* in the callback of "connected" */

@@ -167,8 +167,13 @@ struct evconnlistener *lualibevent_tolistener (lua_State *L, int idx);
 ** It keeps its descriptor, buffers, timeouts, watermarks, priority and what is
 ** enabled; its callbacks are those of the script, of which there are none yet.
 ** Bytes that are in the input already are told of by the next ones, or by the
-** method trigger. With BEV_OPT_CLOSE_ON_FREE the descriptor is closed in the
-** end; without it stays open. No other thread may use it.
+** method trigger. No other thread may use it.
+** Made with BEV_OPT_CLOSE_ON_FREE, it has its descriptor closed by libevent:
+** not at once when the userdata is closed or collected, but in the next turn of
+** the loop, or by event_base_free. Without, the descriptor stays open, and the
+** host closes it. It is the same after the method setfd has put another one in
+** its place, and after a connect that fails. The method detach makes it the
+** script's either way, and so does setfd with its number.
 ** [-0, +1, e] raises for filters, pairs and OpenSSL's.
 */
 void lualibevent_givebufferevent (lua_State *L, struct bufferevent *bev);

@@ -3,12 +3,17 @@
 ** argument says: 'base' is its base, and the functions below are global. Then
 ** it runs its base itself until nothing is left to do there, or for a second
 ** or more, calls the script's 'after', if there is one, closes Lua, and frees
-** its base.
+** its base. Which of the descriptors that the script watches are open it tells
+** after the loop, and at last.
 */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -22,6 +27,8 @@
 
 static struct event_base *base;
 static int ticks;             /* of the host's own timer */
+static int watched[8];        /* descriptors... */
+static int nwatched;          /* ...as many */
 
 /* bare() -> version: of the module in a state that has no library at all */
 static int bare (lua_State *L) {
@@ -134,12 +141,14 @@ static void nothing (evutil_socket_t fd, short what, void *arg) {
   (void)fd; (void)what; (void)arg;
 }
 
-/* givebufferevent(fd, text, limited): with that text in its input already */
+/* givebufferevent(fd, text, limited, keeps): with that text in its input
+   already; what the host 'keeps' is the descriptor */
 static int givebufferevent (lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 2, &len);
   struct bufferevent *bev = bufferevent_socket_new(base,
-    (evutil_socket_t)luaL_checkinteger(L, 1), BEV_OPT_CLOSE_ON_FREE);
+    (evutil_socket_t)luaL_checkinteger(L, 1),
+    lua_toboolean(L, 4) ? 0 : BEV_OPT_CLOSE_ON_FREE);
   struct timeval tv = {9, 0};
   bufferevent_set_timeouts(bev, &tv, NULL);
   if (lua_toboolean(L, 3))
@@ -150,6 +159,20 @@ static int givebufferevent (lua_State *L) {
   evbuffer_freeze(bufferevent_get_input(bev), 0);
   lualibevent_givebufferevent(L, bev);
   return 1;
+}
+
+/* giveconnecting(port) -> bufferevent, on its way to 127.0.0.1, and its
+   descriptor */
+static int giveconnecting (lua_State *L) {
+  struct bufferevent *bev = bufferevent_socket_new(base, -1,
+                                                   BEV_OPT_CLOSE_ON_FREE);
+  struct sockaddr_in sin = {.sin_family = AF_INET};
+  sin.sin_port = htons((unsigned short)luaL_checkinteger(L, 1));
+  sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  bufferevent_socket_connect(bev, (struct sockaddr *)&sin, sizeof(sin));
+  lualibevent_givebufferevent(L, bev);
+  lua_pushinteger(L, bufferevent_getfd(bev));
+  return 2;
 }
 
 /* giveother(): what cannot be given -> ok, message */
@@ -216,6 +239,44 @@ static int giveevent (lua_State *L) {
 
 /* ====} */
 
+/* {==== Descriptors ==== */
+
+static int isopenfd (int fd) {
+  return fcntl(fd, F_GETFD) >= 0 || errno != EBADF;
+}
+
+/* isopen(fd) */
+static int isopen (lua_State *L) {
+  lua_pushboolean(L, isopenfd((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/* occupy(fd) -> whether the number was free: it is something else's now */
+static int occupy (lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  lua_pushboolean(L, !isopenfd(fd) && dup2(STDERR_FILENO, fd) == fd);
+  return 1;
+}
+
+/* watch(fd) */
+static int watch (lua_State *L) {
+  if (nwatched == sizeof(watched) / sizeof(watched[0]))
+    return luaL_error(L, "too many of them");
+  watched[nwatched++] = (int)luaL_checkinteger(L, 1);
+  return 0;
+}
+
+static void tellwatched (const char *when) {
+  if (nwatched == 0)
+    return;
+  printf("%s:", when);
+  for (int i = 0; i < nwatched; i++)
+    printf(" %s", isopenfd(watched[i]) ? "open" : "closed");
+  printf("\n");
+}
+
+/* ====} */
+
 /* {==== The base ==== */
 
 static int detach (lua_State *L) {
@@ -266,12 +327,12 @@ static void onclose (evutil_socket_t fd, short what, void *arg) {
   event_free(arg);
 }
 
-static lua_State *open (void);
+static lua_State *newstate (void);
 
 static int other (lua_State *L) {
   struct event *ev = event_new(base, -1, 0, onclose, event_self_cbarg());
   struct timeval tv = {0, 50000};
-  second = open();
+  second = newstate();
   if (luaL_dostring(second, luaL_checkstring(L, 1)) != LUA_OK)
     return luaL_error(L, "%s", lua_tostring(second, -1));
   event_add(ev, &tv);
@@ -284,14 +345,16 @@ static const luaL_Reg functions[] = {
   {"bare", bare}, {"version", version}, {"later", later}, {"call", call},
   {"handle", handle}, {"sethook", sethook}, {"hooks", hooks},
   {"lend", lend}, {"hostwrite", hostwrite},
-  {"givebufferevent", givebufferevent}, {"giveother", giveother}, {"givelistener", givelistener},
-  {"givebuffer", givebuffer}, {"giveevent", giveevent}, {"detach", detach},
+  {"givebufferevent", givebufferevent}, {"giveconnecting", giveconnecting},
+  {"giveother", giveother}, {"givelistener", givelistener},
+  {"givebuffer", givebuffer}, {"giveevent", giveevent}, {"isopen", isopen},
+  {"occupy", occupy}, {"watch", watch}, {"detach", detach},
   {"push", push}, {"stop", stop}, {"freebase", freebase}, {"other", other},
   {NULL, NULL}
 };
 
 /* A state without a file system as far as the module is concerned. */
-static lua_State *open (void) {
+static lua_State *newstate (void) {
   lua_State *L = luaL_newstate();
   luaL_openlibs(L);
   lua_getglobal(L, "package");
@@ -312,10 +375,10 @@ static lua_State *open (void) {
 int main (int argc, char **argv) {
   lua_State *L;
   struct event *tick;
-  int status = 0;
+  int status = 0, left;
   setvbuf(stdout, NULL, _IOLBF, 0);
   base = event_base_new();
-  L = open();
+  L = newstate();
   if (argc != 2 || luaL_dofile(L, argv[1])) {
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
     return 1;
@@ -323,13 +386,16 @@ int main (int argc, char **argv) {
   tick = event_new(base, -1, 0, ontick, event_self_cbarg());
   event_add(tick, &(struct timeval){0, 5000});
   event_base_dispatch(base);
+  tellwatched("after the loop");
   if (lua_getglobal(L, "after") == LUA_TFUNCTION)
     status = lualibevent_pcall(L, base, 0, 0);
   lua_settop(L, 0);
   lua_close(L);
-  printf("events left %d\n", event_base_get_num_events(base,
-    EVENT_BASE_COUNT_ADDED) - (event_pending(tick, EV_TIMEOUT, NULL) != 0));
   event_free(tick);
+  event_base_loop(base, EVLOOP_NONBLOCK);     /* libevent frees bufferevents */
+  left = event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED);
   event_base_free(base);
+  tellwatched("at last");
+  printf("events left %d\n", left);
   return status;
 }
