@@ -302,10 +302,13 @@ describe("In a host program", function()
     end
 
     it("ends with the state", function()
-      says("", [[
+      says("after the loop: open\nstill sending\nat last: closed\n", [[
         local a, b = libevent.socketpair()
         kept = givebufferevent(a, "bytes")
         kept:write(("x"):rep(1e6))
+        base:timer(stop):add(0.01)
+        watch(a)
+        function after() print(#kept:output() > 0 and "still sending") end
       ]])
     end)
 
