@@ -3,12 +3,7 @@ local co = require "libevent.co"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local fails, play, turns = tasks.fails, tasks.play, tasks.turns
-
--- A sentence about what happens in a task.
-local function tells(sentence, f)
-  it(sentence, function() play(f) end)
-end
+local fails, tells, turns = tasks.fails, tasks.tells(it), tasks.turns
 
 -- A task that has begun to wait.
 local function begun(f, ...)

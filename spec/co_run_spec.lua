@@ -3,34 +3,11 @@ local co = require "libevent.co"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local closes, play, try, turns = tasks.closes, tasks.play, tasks.try,
-                                 tasks.turns
+local closes, forever, line = tasks.closes, tasks.forever, tasks.line
+local play, tells = tasks.play, tasks.tells(it)
+local try, turns = tasks.try, tasks.turns
 
 local HERE = "co_run_spec.lua:"
-
--- A sentence about what happens in a task.
-local function tells(sentence, f)
-  it(sentence, function() play(f) end)
-end
-
--- The message that f raises.
-local function message(f, ...)
-  local ok, text = pcall(f, ...)
-  assert.is_false(ok)
-  return text
-end
-
--- Waits for what never comes.
-local function forever() co.channel():get() end
-
--- Notes all errors that are told where errors of callbacks go.
-local function listen(base)
-  local list = {}
-  base:set_error_cb(function(err) list[#list + 1] = err end)
-  return list
-end
-
-local function line() return debug.getinfo(2, "l").currentline end
 
 describe("co.run", function()
   before_each(t.start)
@@ -226,7 +203,7 @@ describe("co.run", function()
 
   it("gives errors to the error callback of a base, and goes on", function()
     local base = tasks.base()
-    local list = listen(base)
+    local list = tasks.errors(base)
     assert.equal("done", co.run(base, function()
       for i = 1, 2 do
         co.spawn(function()
@@ -254,9 +231,9 @@ describe("co.run", function()
   end)
 
   tells("raises in a task, which has a loop already", function()
-    assert.matches("co.run", message(co.run, print), 1, true)
+    t.raises("co.run", co.run, print)
     local other = t.base()
-    assert.matches("co.run", message(co.run, other, print), 1, true)
+    t.raises("co.run", co.run, other, print)
     other:close()
   end)
 

@@ -6,16 +6,12 @@ local sockets = require "spec.sockets"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local closes, fails, play = tasks.closes, tasks.fails, tasks.play
+local closes, fails = tasks.closes, tasks.fails
+local play, tells = tasks.play, tasks.tells(it)
 
 local ENOENT, ETIMEDOUT, ECONNREFUSED = 2, 110, 111
 
 local server, trusting = secure.contexts()
-
--- A sentence about what happens in a task.
-local function tells(sentence, f)
-  it(sentence, function() play(f) end)
-end
 
 -- A listener whose handler answers lines, and its port.
 local function listen(options)

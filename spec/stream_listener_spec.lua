@@ -5,17 +5,12 @@ local secure = require "spec.selfsigned"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local closes, fails, play, try = tasks.closes, tasks.fails, tasks.play,
-                                 tasks.try
+local closes, fails, play = tasks.closes, tasks.fails, tasks.play
+local tells, try = tasks.tells(it), tasks.try
 
 local EADDRINUSE = 98
 
 local server, trusting = secure.contexts()
-
--- A sentence about what happens in a task.
-local function tells(sentence, f)
-  it(sentence, function() play(f) end)
-end
 
 local function listen(...) return assert(co.listen("127.0.0.1:0", ...)) end
 

@@ -5,21 +5,10 @@ local process = require "spec.process"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local ends, fails, fill, play = tasks.ends, tasks.fails, tasks.fill, tasks.play
+local ends, fails, fill = tasks.ends, tasks.fails, tasks.fill
+local play, tells = tasks.play, tasks.joins(it)
 
 local EPIPE = 32
-
--- A sentence about two connected streams.
-local function tells(sentence, f)
-  it(sentence, function()
-    play(function()
-      local a, b = ends()
-      f(a, b)
-      a:close()
-      b:close()
-    end)
-  end)
-end
 
 describe("co.pair", function()
   before_each(t.start)

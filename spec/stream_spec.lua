@@ -4,20 +4,8 @@ local libevent = require "libevent"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local ends, fails, fill, play = tasks.ends, tasks.fails, tasks.fill, tasks.play
-
-
--- A sentence about two connected streams.
-local function tells(sentence, f)
-  it(sentence, function()
-    play(function()
-      local a, b = ends()
-      f(a, b)
-      a:close()
-      b:close()
-    end)
-  end)
-end
+local ends, fails, fill = tasks.ends, tasks.fails, tasks.fill
+local play, tells = tasks.play, tasks.joins(it)
 
 -- Writes in a task of its own.
 local function saying(stream, ...)

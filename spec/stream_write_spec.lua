@@ -4,22 +4,11 @@ local libevent = require "libevent"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local ends, fails, fill, play = tasks.ends, tasks.fails, tasks.fill, tasks.play
+local ends, fails, fill = tasks.ends, tasks.fails, tasks.fill
+local play, tells = tasks.play, tasks.joins(it)
 
 local EPIPE, ECONNRESET = 32, 104
 local MUCH = 8 * 1024 * 1024
-
--- A sentence about two connected streams.
-local function tells(sentence, f)
-  it(sentence, function()
-    play(function()
-      local a, b = ends()
-      f(a, b)
-      a:close()
-      b:close()
-    end)
-  end)
-end
 
 describe("The end of what a peer sends", function()
   before_each(t.start)

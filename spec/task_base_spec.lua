@@ -4,10 +4,7 @@ local libevent = require "libevent"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local play = tasks.play
-
--- Waits for what never comes.
-local function forever() co.channel():get() end
+local forever, play = tasks.forever, tasks.play
 
 describe("Tasks and plain callbacks on a base", function()
   before_each(t.start)

@@ -3,34 +3,11 @@ local co = require "libevent.co"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local closes, fails, play, try = tasks.closes, tasks.fails, tasks.play,
-                                tasks.try
+local closes, fails, forever = tasks.closes, tasks.fails, tasks.forever
+local line, message, play = tasks.line, tasks.message, tasks.play
+local tells, try = tasks.tells(it), tasks.try
 
 local HERE = "task_spec.lua:"
-
--- A sentence about what happens in a task.
-local function tells(sentence, f)
-  it(sentence, function() play(f) end)
-end
-
--- The message that f raises.
-local function message(f, ...)
-  local ok, text = pcall(f, ...)
-  assert.is_false(ok)
-  return text
-end
-
--- Waits for what never comes.
-local function forever() co.channel():get() end
-
--- Notes all errors that are told where errors of callbacks go.
-local function listen(base)
-  local list = {}
-  base:set_error_cb(function(err) list[#list + 1] = err end)
-  return list
-end
-
-local function line() return debug.getinfo(2, "l").currentline end
 
 describe("co.spawn", function()
   before_each(t.start)
@@ -55,12 +32,10 @@ describe("co.spawn", function()
   end)
 
   tells("says what it must be given, and where", function()
-    local text = message(function() co.spawn(1) end)
-    assert.matches("bad argument #1 to 'spawn' (function expected, got number)",
-                   text, 1, true)
-    text = message(function() co.spawn(co.base(), "x") end)
-    assert.matches("bad argument #2 to 'spawn' (function expected", text, 1,
-                   true)
+    t.raises("bad argument #1 to 'spawn' (function expected, got number)",
+             function() co.spawn(1) end)
+    t.raises("bad argument #2 to 'spawn' (function expected",
+             function() co.spawn(co.base(), "x") end)
     for _, value in ipairs {{}, true, "print"} do
       assert.is_false(pcall(co.spawn, value))
     end
@@ -438,7 +413,7 @@ describe("task:join", function()
   end)
 
   tells("raises for the task itself", function()
-    assert.matches("join", message(co.current().join, co.current()), 1, true)
+    t.raises("join", co.current().join, co.current())
   end)
 
   it("waits in tasks only, but tells of an end anywhere", function()
@@ -488,7 +463,7 @@ describe("An error in a task", function()
 
   it("is told to the error callback, and the others go on", function()
     local base = t.base()
-    local list = listen(base)
+    local list = tasks.errors(base)
     local object = {}
     local done
     for _ = 1, 3 do co.spawn(base, error, object) end
@@ -519,7 +494,7 @@ describe("An error in a task", function()
 
   it("is told once", function()
     local base = t.base()
-    local list = listen(base)
+    local list = tasks.errors(base)
     co.spawn(base, error, {})
     co.run(base, function()
       while #list < 1 do co.sleep(0.001) end
@@ -586,7 +561,7 @@ describe("An error in a task", function()
       local function f() return 1 + f() end
       return f()
     end)
-    assert.matches("stack overflow", message(task.join, task), 1, true)
+    t.raises("stack overflow", task.join, task)
   end)
 
   tells("that is caught in it is none", function()

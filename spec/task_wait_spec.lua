@@ -4,24 +4,11 @@ local libevent = require "libevent"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local closes, fails, play, try = tasks.closes, tasks.fails, tasks.play,
-                                tasks.try
+local closes, fails, line = tasks.closes, tasks.fails, tasks.line
+local message, play = tasks.message, tasks.play
+local tells, try = tasks.tells(it), tasks.try
 
 local HERE = "task_wait_spec.lua:"
-
--- A sentence about what happens in a task.
-local function tells(sentence, f)
-  it(sentence, function() play(f) end)
-end
-
--- The message that f raises.
-local function message(f, ...)
-  local ok, text = pcall(f, ...)
-  assert.is_false(ok)
-  return text
-end
-
-local function line() return debug.getinfo(2, "l").currentline end
 
 describe("co.sleep", function()
   before_each(t.start)
@@ -64,8 +51,7 @@ describe("co.sleep", function()
 
   tells("is checked", function()
     for _, value in ipairs {-1, 0/0, 1/0, -1/0, "x", {}, true, 1e300} do
-      local text = message(function() co.sleep(value) end)
-      assert.matches("bad argument #1 to 'sleep'", text, 1, true)
+      t.raises("bad argument #1 to 'sleep'", function() co.sleep(value) end)
     end
     assert.is_false(pcall(co.sleep))
   end)
@@ -283,12 +269,11 @@ describe("co.deadline", function()
 
   tells("is checked", function()
     for _, value in ipairs {-1, 0/0, "x", {}} do
-      local text = message(function() co.deadline(value, print) end)
-      assert.matches("bad argument #1 to 'deadline'", text, 1, true)
+      t.raises("bad argument #1 to 'deadline'",
+               function() co.deadline(value, print) end)
     end
-    local text = message(function() co.deadline(1) end)
-    assert.matches("bad argument #2 to 'deadline' (function expected", text, 1,
-                   true)
+    t.raises("bad argument #2 to 'deadline' (function expected",
+             function() co.deadline(1) end)
   end)
 end)
 
@@ -587,9 +572,8 @@ describe("co.await", function()
 
   tells("is checked", function()
     for _, value in ipairs {1, "x", {}} do
-      local text = message(function() co.await(value) end)
-      assert.matches("bad argument #1 to 'await' (function expected", text, 1,
-                     true)
+      t.raises("bad argument #1 to 'await' (function expected",
+               function() co.await(value) end)
     end
     assert.is_false(pcall(co.await))
     assert.is_false(pcall(co.await, function() end, -1))
@@ -623,7 +607,7 @@ describe("co.wrap", function()
     end)
     assert.same({n = 3, nil, 2, nil}, table.pack(f(1, nil, nil)))
     assert.same({n = 3, nil, 5, nil}, table.pack(f(nil, 4)))
-    assert.matches("dead coroutine", message(f), 1, true)
+    t.raises("dead coroutine", f)
   end)
 
   tells("raises errors as they are", function()
@@ -764,7 +748,7 @@ describe("co.wrap", function()
 
   it("runs in tasks only, and not in plain coroutines of theirs", function()
     local f = co.wrap(function() co.sleep(0) end)
-    assert.matches("task", message(f), 1, true)
+    t.raises("task", f)
     play(function()
       assert.is_false(pcall(coroutine.wrap(f)))
       co.sleep(0)
@@ -1027,7 +1011,7 @@ describe("A foreign yield in a task", function()
   tells("cannot be taken for a wait, whatever it yields", function()
     for _, value in ipairs {1, "x", {}, co, coroutine.running()} do
       local task = co.spawn(coroutine.yield, value)
-      assert.matches("coroutine.yield", message(task.join, task), 1, true)
+      t.raises("coroutine.yield", task.join, task)
     end
   end)
 

@@ -47,6 +47,13 @@ function tasks.play(f, ...)
   return over(base, pcall(co.run, base, f, ...))
 end
 
+--- Of busted's 'it': one for what happens in a task.
+function tasks.tells(it)
+  return function(sentence, f)
+    it(sentence, function() tasks.play(f) end)
+  end
+end
+
 --- Runs f until it ends or raises: true or false, and what co.run says.
 function tasks.try(f, ...)
   local base = tasks.base()
@@ -60,10 +67,27 @@ function tasks.turns(n)
   for _ = 1, n or 3 do co.sleep(0) end
 end
 
+--- Waits for what never comes.
+function tasks.forever() co.channel():get() end
+
 --- Two streams that are connected, by sockets of a pair, and the descriptors.
 function tasks.ends()
   local one, two = assert(libevent.socketpair())
   return assert(co.stream(one)), assert(co.stream(two)), one, two
+end
+
+--- Of busted's 'it': one for two such streams, which f gets, in a task.
+function tasks.joins(it)
+  return function(sentence, f)
+    it(sentence, function()
+      tasks.play(function()
+        local a, b = tasks.ends()
+        f(a, b)
+        a:close()
+        b:close()
+      end)
+    end)
+  end
 end
 
 --- Says this, in pieces that come one by one, and then no more; unless the
@@ -92,11 +116,28 @@ function tasks.misuse(words, object, method, ...)
   t.raises(words, call, object, ...)
 end
 
+--- The message that f raises.
+function tasks.message(f, ...)
+  local ok, message = pcall(f, ...)
+  assert.is_false(ok)
+  return message
+end
+
 --- Is it nil, and this message?
 function tasks.fails(words, result, message)
   assert.is_nil(result)
   assert.equal(words, message)
 end
+
+--- Notes all errors that are told where errors of callbacks go.
+function tasks.errors(base)
+  local list = {}
+  base:set_error_cb(function(err) list[#list + 1] = err end)
+  return list
+end
+
+--- The line of the caller.
+function tasks.line() return debug.getinfo(2, "l").currentline end
 
 --- Sends a signal to this process.
 function tasks.kill(signal)
