@@ -242,9 +242,8 @@ describe("A channel", function()
 
   tells("is checked", function()
     for _, value in ipairs {-1, 1.5, "x", {}, 0/0} do
-      local ok, text = pcall(function() co.channel(value) end)
-      assert.is_false(ok)
-      assert.matches("bad argument #1 to 'channel'", text, 1, true)
+      t.raises("bad argument #1 to 'channel'",
+               function() co.channel(value) end)
     end
     local channel = co.channel()
     assert.is_false(pcall(channel.get, channel, -1))
@@ -453,9 +452,8 @@ describe("A semaphore", function()
 
   tells("is checked", function()
     for _, value in ipairs {-1, 1.5, "x", {}} do
-      local ok, text = pcall(function() co.semaphore(value) end)
-      assert.is_false(ok)
-      assert.matches("bad argument #1 to 'semaphore'", text, 1, true)
+      t.raises("bad argument #1 to 'semaphore'",
+               function() co.semaphore(value) end)
     end
     assert.is_false(pcall(co.semaphore))
   end)

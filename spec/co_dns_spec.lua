@@ -4,7 +4,7 @@ local dns = require "spec.dns"
 local straight = require "spec.straight"
 local t = require "spec.helper"
 
-local run = straight.run
+local raises, run = t.blames, straight.run
 
 -- A Dns that asks a server of a few names.
 local function asking(base)
@@ -19,14 +19,6 @@ end
 local function mute(base)
   local server = dns.raw(base)
   return dns.resolver(base, server.address), server
-end
-
--- f raises such a message about the place in this file.
-local function raises(words, f)
-  local ok, message = pcall(f)
-  assert.is_false(ok)
-  assert.matches("^spec/co_dns_spec.lua:%d+: ", message)
-  assert.matches(words, message, 1, true)
 end
 
 describe("co.resolve", function()

@@ -6,17 +6,9 @@ local origin = require "spec.origin"
 local straight = require "spec.straight"
 local t = require "spec.helper"
 
-local answer, till = origin.answer, straight.till
+local answer, raises, till = origin.answer, t.blames, straight.till
 
 local ECONNRESET, ECONNREFUSED = 104, 111
-
--- f raises such a message about the place in this file.
-local function raises(words, f)
-  local ok, message = pcall(f)
-  assert.is_false(ok)
-  assert.matches("^spec/co_http_spec.lua:%d+: ", message)
-  assert.matches(words, message, 1, true)
-end
 
 -- Runs f(base, url) beside a server of ours with this handler.
 local function serving(handler, options, f)

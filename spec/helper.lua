@@ -190,6 +190,14 @@ function t.raises(words, f, ...)
   assert.matches(words, message, 1, true)
 end
 
+--- The same, and the message begins with the place, in the file of f.
+function t.blames(words, f)
+  local ok, message = pcall(f)
+  assert.is_false(ok)
+  assert.equal(debug.getinfo(f, "S").short_src, message:match "^(.-):%d+: ")
+  assert.matches(words, message, 1, true)
+end
+
 --- A refusal by the system: nil, a message and this errno.
 function t.refused(errno, ...)
   local result, message, number = ...

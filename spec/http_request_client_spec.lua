@@ -5,7 +5,7 @@ local libevent = require "libevent"
 local origin = require "spec.origin"
 local t = require "spec.helper"
 
-local answer = origin.answer
+local answer, raises = origin.answer, t.blames
 
 local ECONNRESET, ECONNREFUSED = 104, 111
 
@@ -47,14 +47,6 @@ local function site(base, pages)
   end)
   o.url = "http://" .. o.address
   return o
-end
-
--- f raises such a message about the place in this file.
-local function raises(words, f)
-  local ok, message = pcall(f)
-  assert.is_false(ok)
-  assert.matches("^spec/http_request_client_spec.lua:%d+: ", message)
-  assert.matches(words, message, 1, true)
 end
 
 -- The value of a header in the text of a request.
