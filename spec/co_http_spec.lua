@@ -3,28 +3,28 @@ local co = require "libevent.co"
 local http = require "spec.http"
 local libevent = require "libevent"
 local origin = require "spec.origin"
-local straight = require "spec.straight"
 local t = require "spec.helper"
+local tasks = require "spec.tasks"
 
-local answer, raises, till = origin.answer, t.blames, straight.till
+local answer, raises, till = origin.answer, t.blames, tasks.till
 
 local ECONNRESET, ECONNREFUSED = 104, 111
 
 -- Runs f(base, url) beside a server of ours with this handler.
 local function serving(handler, options, f)
   if not f then options, f = nil, options end
-  straight.run(function(base)
+  tasks.play(function()
     local server <close> = assert(co.http.serve("127.0.0.1:0", handler,
                                                 options))
-    f(base, "http://" .. server:sockname(), server)
+    f(co.base(), "http://" .. server:sockname(), server)
   end)
 end
 
 -- The same beside a server that answers as it is told.
 local function beside(respond, f)
-  straight.run(function(base)
-    local o = origin.start(base, respond)
-    f(base, "http://" .. o.address, o)
+  tasks.play(function()
+    local o = origin.start(co.base(), respond)
+    f(co.base(), "http://" .. o.address, o)
     o.rest()
   end)
 end
@@ -87,9 +87,9 @@ describe("co.http.request", function()
   end)
 
   it("returns nil, a message and an errno for what has no answer", function()
-    straight.run(function(base)
+    tasks.play(function()
       local result, message, errno = co.http.get(
-        ("http://127.0.0.1:%d/"):format(origin.nobody(base)))
+        ("http://127.0.0.1:%d/"):format(origin.nobody(co.base())))
       assert.is_nil(result)
       assert.matches("Connection refused", message)
       assert.equal(ECONNREFUSED, errno)
@@ -104,9 +104,9 @@ describe("co.http.request", function()
       co.sleep(0.01)
       req:send_reply(200, nil, req:path())
     end, function(base, url)
-      local tasks, start = {}, base:gettimeofday_cached()
-      for i = 1, 50 do tasks[i] = co.spawn(co.http.get, url .. "/" .. i) end
-      for i = 1, 50 do assert.equal("/" .. i, tasks[i]:join().body) end
+      local list, start = {}, base:gettimeofday_cached()
+      for i = 1, 50 do list[i] = co.spawn(co.http.get, url .. "/" .. i) end
+      for i = 1, 50 do assert.equal("/" .. i, list[i]:join().body) end
       assert.is_true(base:gettimeofday_cached() - start < 0.3 * t.slow)
     end)
   end)
@@ -131,7 +131,7 @@ describe("co.http.request", function()
   end)
 
   it("raises for what is no argument of it, and outside of tasks", function()
-    straight.run(function()
+    tasks.play(function()
       local url = "http://127.0.0.1/"
       raises("bad argument #1 to 'get' (string expected, got nil)",
              function() co.http.get() end)
@@ -466,10 +466,10 @@ describe("co.http.serve", function()
       order[#order + 1] = n
       req:add_header("X-N", n):send_reply(200, nil, req:query "n")
     end, function(_, url)
-      local tasks = {}
-      for i = 1, 3 do tasks[i] = co.spawn(co.http.get, url .. "/?n=" .. i) end
+      local list = {}
+      for i = 1, 3 do list[i] = co.spawn(co.http.get, url .. "/?n=" .. i) end
       for i = 1, 3 do
-        local response = tasks[i]:join()
+        local response = list[i]:join()
         assert.same({i .. "", i .. ""}, {response.body,
                                          response.headers["x-n"]})
       end

@@ -26,15 +26,6 @@ local function speaks(stream)
   assert.equal("data", stream:read())
 end
 
--- A resolver whose server never answers, and that server.
-local function mute()
-  local socket = require "socket".udp()
-  socket:setsockname("127.0.0.1", 0)
-  local _, port = socket:getsockname()
-  return co.base():dns {nameservers = {("127.0.0.1:%d"):format(port)},
-                        hosts = false, timeout = 30}, socket
-end
-
 describe("co.connect", function()
   before_each(t.start)
   after_each(t.finish)
@@ -108,36 +99,27 @@ describe("co.connect", function()
     dns:close()
   end)
 
-  it("returns nil and 'timeout' after a time", function()
-    local socket
-    play(function()
-      local dns
-      dns, socket = mute()
-      fails("timeout", co.connect("slow.test", 80, {dns = dns,
-                                                    timeout = 0.005}))
-      fails("timeout", co.deadline(0.005, co.connect, "slow.test", 80,
-                                   {dns = dns}))
-      dns:close()
-    end)
+  tells("returns nil and 'timeout' after a time", function()
+    local dns, socket = tasks.mute(co.base())
+    fails("timeout", co.connect("slow.test", 80, {dns = dns, timeout = 0.005}))
+    fails("timeout", co.deadline(0.005, co.connect, "slow.test", 80,
+                                 {dns = dns}))
+    dns:close()
     socket:close()
   end)
 
-  it("leaves nothing when it is cancelled", function()
-    local socket
-    play(function()
-      local dns
-      dns, socket = mute()
-      local log = {}
-      local task = co.spawn(function()
-        local _ <close> = closes(log, "closed")
-        co.connect("slow.test", 80, {dns = dns})
-      end)
-      co.sleep(0.002)
-      task:cancel()
-      fails("cancelled", task:join())
-      assert.same({"closed"}, log)
-      dns:close()
+  tells("leaves nothing when it is cancelled", function()
+    local dns, socket = tasks.mute(co.base())
+    local log = {}
+    local task = co.spawn(function()
+      local _ <close> = closes(log, "closed")
+      co.connect("slow.test", 80, {dns = dns})
     end)
+    co.sleep(0.002)
+    task:cancel()
+    fails("cancelled", task:join())
+    assert.same({"closed"}, log)
+    dns:close()
     socket:close()
   end)
 

@@ -67,6 +67,16 @@ function tasks.turns(n)
   for _ = 1, n or 3 do co.sleep(0) end
 end
 
+--- Waits until f gives something true, and returns that.
+function tasks.till(f)
+  local result = f()
+  while not result do
+    co.sleep(0.002)
+    result = f()
+  end
+  return result
+end
+
 --- Waits for what never comes.
 function tasks.forever() co.channel():get() end
 
@@ -88,6 +98,14 @@ function tasks.joins(it)
       end)
     end)
   end
+end
+
+--- A resolver whose server never answers, and that server.
+function tasks.mute(base)
+  local socket = assert(require "socket".udp())
+  socket:setsockname("127.0.0.1", 0)
+  local address = ("127.0.0.1:%d"):format(select(2, socket:getsockname()))
+  return base:dns {nameservers = {address}, hosts = false, timeout = 30}, socket
 end
 
 --- Says this, in pieces that come one by one, and then no more; unless the

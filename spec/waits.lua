@@ -80,14 +80,10 @@ end
 
 -- {==== Peers that say nothing ====
 
---- A socket for UDP that nobody reads, as a server of names.
+--- A server of names.
 local function mute(c)
-  local socket = assert(require "socket".udp())
-  socket:setsockname("127.0.0.1", 0)
-  c.dns = c.base:dns {
-    nameservers = {("127.0.0.1:%d"):format(select(2, socket:getsockname()))},
-    hosts = false, timeout = 30,
-  }
+  local socket
+  c.dns, socket = tasks.mute(c.base)
   function c.clean()
     socket:close()
     if c.dns then c.dns:close() end
