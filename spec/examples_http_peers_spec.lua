@@ -2,10 +2,11 @@
 -- a browser, and files of gibibytes.
 local lfs = require "lfs"
 local curl = require "spec.curl"
+local nginx = require "spec.nginx"
 local process = require "spec.process"
 local t = require "spec.helper"
 
-local start, shell, wait = process.start, process.shell, process.wait
+local start, shell = process.start, process.shell
 
 -- The sanitizers are not theirs.
 local PLAIN = "env -u LD_PRELOAD "
@@ -41,49 +42,29 @@ end
 describe("Behind nginx", function()
   after_each(cleanup)
 
-  local CONFIGURATION = [[
-daemon off;
-master_process off;
-pid PREFIX/pid;
-error_log stderr;
-events {}
-http {
-  access_log off;
-  client_body_temp_path PREFIX/body;
-  proxy_temp_path PREFIX/proxy;
-  fastcgi_temp_path PREFIX/fastcgi;
-  scgi_temp_path PREFIX/scgi;
-  uwsgi_temp_path PREFIX/uwsgi;
-  client_max_body_size 0;
-  upstream server {
-    server SERVER;
-    keepalive 1;
-  }
-  server {
-    listen unix:PREFIX/socket;
-    location / {
-      proxy_pass http://server;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_request_buffering off;
-      proxy_buffering off;
+  local NGINX = [[
+    client_max_body_size 0;
+    upstream server {
+      server SERVER;
+      keepalive 1;
     }
-  }
-}
-]]
+    server {
+      listen unix:DIR/socket;
+      location / {
+        proxy_pass http://server;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_request_buffering off;
+        proxy_buffering off;
+      }
+    }
+  ]]
 
   -- nginx before a server; what curl is told to reach it.
   local function proxy(address)
-    local prefix = folder()
-    local path = prefix .. "/nginx.conf"
-    t.write(CONFIGURATION:gsub("PREFIX", prefix):gsub("SERVER", address), path)
-    local p = process.launch(("%snginx -p %s -c %s"):format(
-      PLAIN .. "PATH=\"$PATH:/usr/sbin\" ", prefix, path), "</dev/null")
-    assert(wait(function()
-      return lfs.attributes(prefix .. "/socket")
-        and curl("--unix-socket " .. prefix .. "/socket x/") ~= 0
-    end), p:output())
-    return ("--unix-socket %s/socket "):format(prefix), p
+    local dir = nginx(NGINX, {SERVER = address}).dir
+    folders[#folders + 1] = dir
+    return ("--unix-socket %s/socket "):format(dir)
   end
 
   it("a server keeps the connection", function()

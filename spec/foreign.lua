@@ -6,6 +6,7 @@
 ---   local server = foreign.redis()              -- a process: server:stop()
 
 local lfs = require "lfs"
+local nginx = require "spec.nginx"
 local process = require "spec.process"
 local socket = require "socket"
 local sockets = require "spec.sockets"
@@ -30,10 +31,9 @@ Server.__index = Server
 
 --- Starts a command, which gets "%d" for a free port and "%s" for a directory
 --- of its own. The sanitizers' libraries are not for programs of others'.
-local function start(command, setup)
+local function start(command)
   local self = setmetatable({dir = t.path(), port = sockets.unused()}, Server)
   assert(lfs.mkdir(self.dir))
-  if setup then setup(self) end
   self.process = process.launch("env -u LD_PRELOAD " .. command:gsub("%%[sd]", {
     ["%s"] = self.dir, ["%d"] = math.tointeger(self.port),
   }))
@@ -56,42 +56,26 @@ function foreign.memcached()
 end
 
 local NGINX = [[
-  worker_processes 1;
-  error_log stderr error;
-  pid DIR/pid;
-  events {}
-  http {
-    access_log off;
-    client_body_temp_path DIR;
-    proxy_temp_path DIR;
-    fastcgi_temp_path DIR;
-    uwsgi_temp_path DIR;
-    scgi_temp_path DIR;
-    server {
-      listen 127.0.0.1:PORT;
-      listen 127.0.0.1:SECURE ssl;
-      ssl_certificate CERTIFICATE;
-      ssl_certificate_key KEY;
-      root DIR;
-      location /echo { return 200 "$request_method $arg_x"; }
-      location /moved { return 302 /echo?x=moved; }
-      location /limited { limit_rate 100k; alias DIR/file; }
-    }
+  server {
+    listen 127.0.0.1:PORT;
+    listen 127.0.0.1:SECURE ssl;
+    ssl_certificate CERTIFICATE;
+    ssl_certificate_key KEY;
+    root DIR;
+    location /echo { return 200 "$request_method $arg_x"; }
+    location /moved { return 302 /echo?x=moved; }
+    location /limited { limit_rate 100k; alias DIR/file; }
   }
 ]]
 
 --- It serves "/file" of so many bytes; by server.secure with a certificate.
 function foreign.nginx(own, size)
-  return start("nginx -p %s -c %s/conf -g 'daemon off; master_process off;'",
-    function(self)
-      self.secure = sockets.unused()
-      t.write(t.pattern(size), self.dir .. "/file")
-      t.write((NGINX:gsub("%u%u%u+", {
-        DIR = self.dir, PORT = math.tointeger(self.port),
-        SECURE = math.tointeger(self.secure),
-        CERTIFICATE = own.certificate, KEY = own.key,
-      })), self.dir .. "/conf")
-    end)
+  local secure = sockets.unused()
+  local server = nginx(NGINX, {SECURE = secure, CERTIFICATE = own.certificate,
+                               KEY = own.key})
+  server.secure = secure
+  t.write(t.pattern(size), server.dir .. "/file")
+  return server
 end
 
 --- The interpreter of Python that has a module.

@@ -1,67 +1,31 @@
 -- HTTP with servers that are not ours: nginx and node.
-local lfs = require "lfs"
 local http = require "libevent.http"
+local nginx = require "spec.nginx"
 local process = require "spec.process"
 local socket = require "socket"
-local sockets = require "spec.sockets"
 local t = require "spec.helper"
-
--- Until one answers, for it does not say so itself.
-local function listening(port)
-  assert(process.wait(function()
-    local sock = socket.connect("127.0.0.1", port)
-    if sock then sock:close() end
-    return sock
-  end, 10), "it does not listen")
-end
 
 local FILE = t.pattern(800000)
 
 local NGINX = [[
-  worker_processes 1;
-  error_log stderr error;
-  pid %s/pid;
-  events {}
-  http {
-    access_log off;
-    client_body_temp_path %s/body;
-    proxy_temp_path %s/proxy;
-    fastcgi_temp_path %s/fastcgi;
-    uwsgi_temp_path %s/uwsgi;
-    scgi_temp_path %s/scgi;
-    keepalive_requests 5;
-    keepalive_timeout 1s;
-    client_max_body_size 1000;
-    gzip on;
-    gzip_types *;
-    server {
-      listen 127.0.0.1:%d;
-      root %s;
-      location /connection { return 200 $connection:$connection_requests; }
-      location /moved { return 301 /file?x; }
-      location /empty { return 204; }
-      location /closed { return 444; }
-      location /chunked {
-        ssi on;
-        ssi_types *;
-      }
+  keepalive_requests 5;
+  keepalive_timeout 1s;
+  client_max_body_size 1000;
+  gzip on;
+  gzip_types *;
+  server {
+    listen 127.0.0.1:PORT;
+    root DIR;
+    location /connection { return 200 $connection:$connection_requests; }
+    location /moved { return 301 /file?x; }
+    location /empty { return 204; }
+    location /closed { return 444; }
+    location /chunked {
+      ssi on;
+      ssi_types *;
     }
   }
 ]]
-
--- nginx on a port; its directory.
-local function nginx()
-  local dir, port = t.path(), sockets.unused()
-  assert(lfs.mkdir(dir))
-  local config = NGINX:gsub("%%s", dir):gsub("%%d", port)
-  t.write(config, dir .. "/conf")
-  t.write(FILE, dir .. "/file")
-  t.write(("<!--# echo var=\"host\" -->"):rep(10) .. FILE, dir .. "/chunked")
-  local p = process.launch(("nginx -p %s -c %s/conf -g 'daemon off; %s'")
-    :format(dir, dir, "master_process off;"))
-  listening(port)
-  return port, p, dir
-end
 
 local NODE = [[
   const http = require("http")
@@ -130,15 +94,17 @@ local function request(base, conn, method, uri, options)
 end
 
 describe("An HttpConnection to nginx", function()
-  local port, server, dir
+  local server, port
 
-  setup(function() port, server, dir = nginx() end)
-
-  teardown(function()
-    server:stop "TERM"
-    os.execute("rm -r " .. dir)
+  setup(function()
+    server = nginx(NGINX)
+    port = server.port
+    t.write(FILE, server.dir .. "/file")
+    t.write(("<!--# echo var=\"host\" -->"):rep(10) .. FILE,
+            server.dir .. "/chunked")
   end)
 
+  teardown(function() server:stop() end)
   before_each(t.start)
   after_each(t.finish)
 

@@ -1,7 +1,7 @@
 -- TLS with others' programs: openssl, curl, node and nginx.
-local lfs = require "lfs"
 local http = require "libevent.http"
 local certificates = require "spec.certificates"
+local nginx = require "spec.nginx"
 local process = require "spec.process"
 local secure = require "spec.secure"
 local socket = require "socket"
@@ -29,15 +29,6 @@ local function run(base, format, ...)
   local p = launch("sh -c '%s; echo status $?'", format:format(...))
   till(base, function() return p:output():find "status %d+\n$" end)
   return p:finish():match "^(.*)status (%d+)\n$"
-end
-
---- Until it listens, for it does not say so itself.
-local function listening(port)
-  assert(process.wait(function()
-    local sock = socket.connect("127.0.0.1", port)
-    if sock then sock:close() end
-    return sock
-  end, 10), "it does not listen")
 end
 
 local function portof(listener)
@@ -574,36 +565,24 @@ describe("node", function()
 end)
 
 local NGINX = [[
-  worker_processes 1;
-  error_log stderr error;
-  pid %s/pid;
-  events {}
-  http {
-    access_log off;
-    client_body_temp_path %s/body;
-    proxy_temp_path %s/proxy;
-    fastcgi_temp_path %s/fastcgi;
-    uwsgi_temp_path %s/uwsgi;
-    scgi_temp_path %s/scgi;
-    ssl_certificate %c;
-    ssl_certificate_key %k;
-    ssl_session_cache shared:s:1m;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    server {
-      listen 127.0.0.1:%d ssl;
-      server_name localhost;
-      root %s;
-      location /session {
-        return 200 "$ssl_protocol $ssl_session_reused $ssl_server_name";
-      }
-      location /proxied {
-        proxy_pass https://127.0.0.1:%p;
-        proxy_http_version 1.1;
-        proxy_ssl_verify on;
-        proxy_ssl_trusted_certificate %r;
-        proxy_ssl_name localhost;
-        proxy_ssl_server_name on;
-      }
+  ssl_certificate CERTIFICATE;
+  ssl_certificate_key KEY;
+  ssl_session_cache shared:s:1m;
+  ssl_protocols TLSv1.2 TLSv1.3;
+  server {
+    listen 127.0.0.1:PORT ssl;
+    server_name localhost;
+    root DIR;
+    location /session {
+      return 200 "$ssl_protocol $ssl_session_reused $ssl_server_name";
+    }
+    location /proxied {
+      proxy_pass https://127.0.0.1:BEHIND;
+      proxy_http_version 1.1;
+      proxy_ssl_verify on;
+      proxy_ssl_trusted_certificate ROOT;
+      proxy_ssl_name localhost;
+      proxy_ssl_server_name on;
     }
   }
 ]]
@@ -613,18 +592,9 @@ describe("nginx", function()
   after_each(finish)
 
   --- It passes on to another server what that is for.
-  local function nginx(behind)
-    local dir, port = t.path(), sockets.unused()
-    assert(lfs.mkdir(dir))
-    local config = NGINX:gsub("%%%l", {["%s"] = dir, ["%d"] = port,
-      ["%c"] = good.certificate, ["%k"] = good.key, ["%r"] = root,
-      ["%p"] = behind or 1})
-    t.write(config, dir .. "/conf")
-    t.write(DATA, dir .. "/file")
-    local p = launch("nginx -p %s -c %s/conf -g 'daemon off; %s'", dir, dir,
-                     "master_process off;")
-    listening(port)
-    return port, p, dir
+  local function serve(behind)
+    return nginx(NGINX, {CERTIFICATE = good.certificate, KEY = good.key,
+                         ROOT = root, BEHIND = behind or 1})
   end
 
   local function get(base, url, options)
@@ -639,8 +609,9 @@ describe("nginx", function()
 
   it("answers http.request", function()
     local base = t.base()
-    local port, p, dir = nginx()
-    local url = "https://localhost:" .. port
+    local server = serve()
+    t.write(DATA, server.dir .. "/file")
+    local url = "https://localhost:" .. server.port
     for _, version in ipairs {"1.2", "1.3"} do
       local ctx = secure.client {max_version = version}
       assert.is_true(get(base, url .. "/file", {tls = ctx}) == DATA)
@@ -652,8 +623,7 @@ describe("nginx", function()
         end
       end
     end
-    p:stop "TERM"
-    os.execute("rm -r " .. dir)
+    server:stop()
     base:close()
   end)
 
@@ -664,12 +634,11 @@ describe("nginx", function()
       req:send_reply(200, nil, req:path() .. " " .. #req:body())
     end)
     local listener = assert(server:bind_socket "127.0.0.1:0")
-    local port, p, dir = nginx(portof(listener))
-    local url = ("https://localhost:%d/proxied"):format(port)
+    local before = serve(portof(listener))
+    local url = ("https://localhost:%d/proxied"):format(before.port)
     assert.equal("/proxied 500000", get(base, url, {
       tls = secure.client(), method = "POST", body = DATA:sub(1, 500000)}))
-    p:stop "TERM"
-    os.execute("rm -r " .. dir)
+    before:stop()
     base:close()
   end)
 end)
