@@ -7,6 +7,7 @@ local t = require "spec.helper"
 local ENOTCONN = 107
 
 local server, client = secure.server(), secure.client()
+local gather = secure.gather
 local LARGE = t.pattern(1 << 20)
 
 --- Both ends of a connection in the clear.
@@ -17,9 +18,19 @@ local function plain(base)
   return table.unpack(ends)
 end
 
---- What happens to an end from now on, as a list; see secure.listen.
-local function gather(bev)
-  return secure.listen(bev, {})
+--- A sentence about both ends of one, and their base.
+local function tells(sentence, f)
+  it(sentence, function()
+    local base = t.base()
+    f(base, plain(base))
+    base:close()
+  end)
+end
+
+--- Both begin with TLS.
+local function begin(s, c)
+  assert(s:starttls(server))
+  assert(c:starttls(client, "localhost"))
 end
 
 --- Both ends speak TLS now.
@@ -40,19 +51,14 @@ describe("bufferevent:starttls", function()
   before_each(t.start)
   after_each(t.finish)
 
-  it("ends what is said in the clear", function()
-    local base = t.base()
-    local s, c = plain(base)
+  tells("ends what is said in the clear", function(base, s, c)
     assert.equal(s, s:starttls(server))
     assert.equal(c, c:starttls(client, "localhost"))
     assert.is_nil(s:tls())
     speaks(base, s, c)
-    base:close()
   end)
 
-  it("comes between an answer and a question", function()
-    local base = t.base()
-    local s, c = plain(base)
+  tells("comes between an answer and a question", function(base, s, c)
     local log = {}
     s:setcb(function(b)
       local line = b:input():readln "crlf"
@@ -77,7 +83,6 @@ describe("bufferevent:starttls", function()
     t.runtill(base, function() return t.isclosed(c) end)
     assert.same({"STARTTLS", "220 go", "connected", "QUIT", "250 done",
                  "reading"}, log)
-    base:close()
   end)
 
   describe("takes for the handshake", function()
@@ -98,9 +103,8 @@ describe("bufferevent:starttls", function()
     }
 
     for way, take in pairs(ways) do
-      it("what a client has sent behind the command, as a " .. way, function()
-        local base = t.base()
-        local s, c = plain(base)
+      tells("what a client has sent behind the command, as a " .. way,
+            function(base, s, c)
         local heard = {data = ""}
         s:setcb(t.expect(function(b)
           assert.equal("STARTTLS", take(b))
@@ -116,12 +120,10 @@ describe("bufferevent:starttls", function()
         assert.matches("^error 71 ", heard[1])
         assert.equal("220 go\r\n", back.data)
         assert.equal(0, base:num_events())
-        base:close()
       end)
 
-      it("what a server has sent behind its answer, as a " .. way, function()
-        local base = t.base()
-        local s, c = plain(base)
+      tells("what a server has sent behind its answer, as a " .. way,
+            function(base, s, c)
         local heard = {data = ""}
         c:setcb(t.expect(function(b)
           assert.equal("220 okay", take(b))
@@ -136,13 +138,10 @@ describe("bufferevent:starttls", function()
         assert.matches("^error 71 wrong version number", heard[1])
         assert.equal(22, back.data:byte())        -- a hello, and no secret
         assert.is_nil(back.data:find("secret", 1, true))
-        base:close()
       end)
     end
 
-    it("what has come while nobody read", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("what has come while nobody read", function(base, s, c)
       c:write "injected"
       t.runfor(base, 0.01)
       assert(s:starttls(server))
@@ -150,7 +149,6 @@ describe("bufferevent:starttls", function()
       t.runtill(base, function() return heard.over and back.over end)
       assert.equal("", heard.data)
       assert.matches("^error 71 ", heard[1])
-      base:close()
     end)
 
     it("what came in pieces before it", function()
@@ -243,9 +241,7 @@ describe("bufferevent:starttls", function()
       base:close()
     end)
 
-    it("also as a client", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("also as a client", function(base, s, c)
       local n, heard = 0, {data = ""}
       s:setcb(function(b)
         n = n + #b:read(#LARGE - n)
@@ -260,19 +256,15 @@ describe("bufferevent:starttls", function()
       t.runtill(base, function() return heard.over end)
       assert.same({"connected", "eof reading", data = "in secret",
                    over = true}, heard)
-      base:close()
     end)
 
-    it("but waits no longer than a handshake may take", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("but waits no longer than a handshake may take", function(base, s, c)
       s:write(LARGE:rep(8))
       assert(s:starttls(secure.server {handshake_timeout = 0.03}))
       local heard = gather(s)
       t.runtill(base, function() return heard.over end)
       assert.same({"timeout reading"}, {heard[1]})
       c:close()
-      base:close()
     end)
   end)
 
@@ -341,38 +333,28 @@ describe("bufferevent:starttls", function()
       base:close()
     end)
 
-    it("by the end that has connected as a server", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("by the end that has connected as a server", function(base, s, c)
       assert(s:starttls(client, "localhost"))
       assert(c:starttls(server))
       speaks(base, c, s)
-      base:close()
     end)
 
-    it("with data for later", function()
-      local base = t.base()
-      local s, c = plain(base)
-      assert(s:starttls(server))
-      assert(c:starttls(client, "localhost"))
+    tells("with data for later", function(base, s, c)
+      begin(s, c)
       local heard = gather(s)
       c:write(LARGE):shutdown()
       t.runtill(base, function() return heard.over end)
       assert.is_true(heard.data == LARGE)
-      base:close()
     end)
 
-    it("while it does not read, or is at a mark", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("while it does not read, or is at a mark", function(base, s, c)
       s:setwatermark("read", 0, 4)
       s:setcb(function() end):enable "read"
       c:write "full"
       t.runtill(base, function() return #s:input() == 4 end)
       s:input():drain()
       s:disable "read"
-      assert(s:starttls(server))
-      assert(c:starttls(client, "localhost"))
+      begin(s, c)
       c:setcb(nil, nil, function(_, what) assert.equal("connected", what) end)
       t.runtill(base, function() return c:tls() and s:tls() end)
       c:write "more than four"
@@ -381,12 +363,9 @@ describe("bufferevent:starttls", function()
       local got = ""
       s:setcb(function(b) got = got .. b:read() end):enable "read"
       t.runtill(base, function() return got == "more than four" end)
-      base:close()
     end)
 
-    it("at a mark with what is left there", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("at a mark with what is left there", function(base, s, c)
       s:setwatermark("read", 0, 6)
       s:setcb(function() end):enable "read"
       c:write "filled"
@@ -396,23 +375,16 @@ describe("bufferevent:starttls", function()
       t.runtill(base, function() return heard.over and back.over end)
       assert.matches("^error %d+ ", heard[1])
       assert.equal("", heard.data)
-      base:close()
     end)
 
-    it("with limits on it", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("with limits on it", function(base, s, c)
       s:set_rate_limit {read = 1e6, write = 1e6, tick = 0.01}
       c:set_rate_limit {read = 1e6, write = 1e6, tick = 0.01}
-      assert(s:starttls(server))
-      assert(c:starttls(client, "localhost"))
+      begin(s, c)
       speaks(base, s, c)
-      base:close()
     end)
 
-    it("to anybody", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("to anybody", function(base, s, c)
       assert(s:starttls(secure.server({}, "unknown")))
       assert(c:starttls(secure.client {verify = false}))
       local heard = gather(c)
@@ -425,24 +397,18 @@ describe("bufferevent:starttls", function()
       heard = gather(c)
       t.runtill(base, function() return heard[1] end)
       assert.equal("connected", heard[1])
-      base:close()
     end)
   end)
 
-  it("names the peer to it", function()
-    local base = t.base()
-    local s, c = plain(base)
+  tells("names the peer to it", function(base, s, c)
     assert(s:starttls(server))
     assert(c:starttls(client, "x.good.test"))
     t.runtill(base, function() return s:tls() and c:tls() end)
     assert.equal("x.good.test", s:tls().hostname)
-    base:close()
   end)
 
   describe("refuses", function()
-    it("to speak with nobody knows whom", function()
-      local base = t.base()
-      local _, c = plain(base)
+    tells("to speak with nobody knows whom", function(base, _, c)
       t.raises("'hostname' expected, which the peer's certificate must have",
                c.starttls, c, client)
       t.raises("'hostname'", c.starttls, c, client, true)
@@ -450,23 +416,16 @@ describe("bufferevent:starttls", function()
       t.raises("libevent.tls.Context expected, got nil", c.starttls, c, nil)
       t.raises("libevent.tls.Context expected", c.starttls, c, base)
       c:write "in the clear still"
-      base:close()
     end)
 
-    it("to begin again", function()
-      local base = t.base()
-      local s, c = plain(base)
-      assert(s:starttls(server))
-      assert(c:starttls(client, "localhost"))
+    tells("to begin again", function(base, s, c)
+      begin(s, c)
       t.raises("speaks TLS already", c.starttls, c, client, "localhost")
       t.runtill(base, function() return s:tls() and c:tls() end)
       t.raises("speaks TLS already", s.starttls, s, server)
-      base:close()
     end)
 
-    it("what is no connection yet, or no longer", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("what is no connection yet, or no longer", function(base, s, c)
       local bev = base:bufferevent()
       t.refused(ENOTCONN, bev:starttls(server))
       local plainsocket = sockets.listen()
@@ -479,29 +438,22 @@ describe("bufferevent:starttls", function()
       s:write(LARGE):close_after_flush()
       t.raises("Bufferevent is closed", s.starttls, s, server)
       plainsocket:close()
-      base:close()
     end)
 
-    it("what is no socket, or belongs to a filter", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("what is no socket, or belongs to a filter", function(base, s, c)
       local a = base:pair()
       t.raises("Bufferevent is not on a socket", a.starttls, a, server)
       local f = base:filter(s)
       t.raises("Bufferevent is not on a socket", f.starttls, f, server)
       t.raises("Bufferevent belongs to a filter", s.starttls, s, server)
       f:detach()
-      assert(s:starttls(server))
-      assert(c:starttls(client, "localhost"))
+      begin(s, c)
       speaks(base, s, c)
-      base:close()
     end)
   end)
 
   describe("that fails", function()
-    it("leaves nothing in the clear", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("leaves nothing in the clear", function(base, s, c)
       local seen = ""
       s:setcb(function(b)
         seen = seen .. b:read()
@@ -529,7 +481,6 @@ describe("bufferevent:starttls", function()
       t.runtill(base, function() return #again > 3 end)
       assert.equal(22, again:byte())
       assert.is_nil(again:find("secret", 1, true))
-      base:close()
     end)
 
     it("says why", function()
@@ -547,9 +498,7 @@ describe("bufferevent:starttls", function()
       base:close()
     end)
 
-    it("for the peer is gone, says so", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("for the peer is gone, says so", function(base, s, c)
       c:close()
       assert(s:starttls(server))
       local heard = gather(s)
@@ -566,18 +515,14 @@ describe("bufferevent:starttls", function()
       t.runtill(base, function() return heard.over end)
       assert.matches("^error 104 ", heard[1])
       c:close()
-      base:close()
     end)
 
-    it("ends when its time is over", function()
-      local base = t.base()
-      local s, c = plain(base)
+    tells("ends when its time is over", function(base, s, c)
       assert(s:starttls(secure.server {handshake_timeout = 0.02}))
       local heard = gather(s)
       t.runtill(base, function() return heard.over end)
       assert.equal("timeout reading", heard[1])
       c:close()
-      base:close()
     end)
   end)
 
@@ -602,8 +547,7 @@ describe("bufferevent:starttls", function()
     do
       local s, c = plain(base)
       s:setcb(function(b) got = b:read() end):enable "read"
-      assert(s:starttls(server))
-      assert(c:starttls(client, "localhost"))
+      begin(s, c)
       c:write "all by itself"
     end
     repeat
