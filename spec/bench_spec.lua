@@ -1,26 +1,24 @@
 -- The benchmarks' own programs, with little to do, and how figures become text.
-local socket = require "socket"
 local cases = require "bench.cases"
 local certificate = require "bench.certificate"
 local plot = require "bench.plot"
 local process = require "spec.process"
 local report = require "bench.report"
+local sockets = require "spec.sockets"
 local stats = require "bench.stats"
 
 local start, shell = process.start, process.shell
 
---- A port of nobody's: these servers are told theirs.
-local function freeport()
-  local s = assert(socket.bind("127.0.0.1", 0))
-  local _, port = s:getsockname()
-  s:close()
-  return math.tointeger(tonumber(port))
+--- A client: what it says of a port.
+local function client(program)
+  return function(mode, port, ...)
+    return shell(("%s/%s -t 9 %s 127.0.0.1:%d %s"):format(os.getenv "BUILD",
+      program, mode, port, table.concat({...}, " ")))
+  end
 end
 
-local function load(mode, port, rest)
-  return shell(("%s/load -t 9 %s 127.0.0.1:%d %s"):format(os.getenv "BUILD",
-    mode, port, rest))
-end
+local load, http = client "load", client "http_load"
+local tls = client "tls_load"
 
 local names = {}                        -- of files that a test has made
 
@@ -31,18 +29,26 @@ local function file(name, content)
   return name
 end
 
-local function http(mode, port, path, rest)
-  return shell(("%s/http_load -t 9 %s 127.0.0.1:%d %s %s"):format(
-    os.getenv "BUILD", mode, port, path, rest))
-end
-
---- The port of a server that has this answer for whatever it is asked, and
---- then goes on, or closes.
-local function canned(answer, whatthen)
+--- The port of a server whose 'accept' is in these lines, with what is to be
+--- put into them.
+local function serve(lines, ...)
   local server = start(file(os.tmpname(), ([[
     local libevent = require "libevent"
     local base = libevent.base()
-    local listener = base:listener("127.0.0.1:0", function(_, conn)
+    %s
+    local listener = base:listener("127.0.0.1:0", accept)
+    print(listener:sockname())
+    io.stdout:flush()
+    base:dispatch()
+  ]]):format(lines:format(...))))
+  return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
+end
+
+--- The port of one that has this answer for whatever it is asked, and then goes
+--- on, or closes.
+local function canned(answer, whatthen)
+  return serve([[
+    local function accept(_, conn)
       local rest = ""
       conn:setcb(function()
         local asked, done = rest .. conn:read(), 1
@@ -53,21 +59,15 @@ local function canned(answer, whatthen)
         rest = asked:sub(done)
         %s
       end):enable "read"
-    end)
-    print(listener:sockname())
-    io.stdout:flush()
-    base:dispatch()
-  ]]):format(answer, whatthen or "")))
-  return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
+    end
+  ]], answer, whatthen or "")
 end
 
 --- The port of an echo server that is asked for an upgrade first, and answers
 --- so; and then goes on, or closes.
 local function upgrading(answer, whatthen)
-  local server = start(file(os.tmpname(), ([[
-    local libevent = require "libevent"
-    local base = libevent.base()
-    local listener = base:listener("127.0.0.1:0", function(_, conn)
+  return serve([[
+    local function accept(_, conn)
       local asked = ""
       local function echo() conn:write(conn:read()) end
       conn:setcb(function()
@@ -77,12 +77,8 @@ local function upgrading(answer, whatthen)
         conn:setcb(echo)
         %s
       end):enable "read"
-    end)
-    print(listener:sockname())
-    io.stdout:flush()
-    base:dispatch()
-  ]]):format(answer, whatthen or "")))
-  return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
+    end
+  ]], answer, whatthen or "")
 end
 
 --- A server's certificate and key, for this test.
@@ -92,31 +88,20 @@ local function newcertificate()
   return name
 end
 
-local function tls(mode, port, cert, rest)
-  return shell(("%s/tls_load -t 9 %s 127.0.0.1:%d %s %s"):format(
-    os.getenv "BUILD", mode, port, cert, rest))
-end
-
 --- The port of a TLS server with this certificate and these options more, and
 --- with these lines for whatever arrives.
 local function secret(cert, options, answer)
-  local server = start(file(os.tmpname(), ([[
-    local libevent = require "libevent"
+  return serve([[
     local tls = require "libevent.tls"
-    local base = libevent.base()
     local function new()
       return tls.context {role = "server", certificate = %q, %s}
     end
     local context = new()
-    local listener = base:listener("127.0.0.1:0", function(_, conn)
+    local function accept(_, conn)
       conn:setcb(function() local data = conn:read() %s end):enable "read"
       conn:starttls(context)
-    end)
-    print(listener:sockname())
-    io.stdout:flush()
-    base:dispatch()
-  ]]):format(cert, options, answer)))
-  return math.tointeger(tonumber((server:expect "^[%d.]+:(%d+)\n")))
+    end
+  ]], cert, options, answer)
 end
 
 --- What two rounds of each server might have given.
@@ -140,7 +125,7 @@ describe("Benchmarks", function()
 
   for _, name in ipairs {"strings", "buffers", "tasks"} do
     it(name .. " answers messages under way, and lives on", function()
-      local port = freeport()
+      local port = sockets.unused()
       local server = start(("bench/servers/%s.lua %d"):format(name, port))
       server:expect "^ready\n"
       assert.matches("^pipeline: 5 connections, 250 messages of 64 bytes, .*"
@@ -176,7 +161,7 @@ describe("Benchmarks", function()
 
   for _, name in ipairs {"tls_strings", "tls_buffers"} do
     it(name .. " answers, and resumes sessions", function()
-      local port, cert = freeport(), newcertificate()
+      local port, cert = sockets.unused(), newcertificate()
       start(("bench/servers/%s.lua %s %d"):format(name, cert, port))
         :expect "^ready\n"
       assert.matches("^echo: 5 connections, 250 messages of 64 bytes, .*"
@@ -220,7 +205,7 @@ describe("Benchmarks", function()
   end
 
   it("libevent_http answers packets of requests, and with a file", function()
-    local port, name = freeport(), os.tmpname()
+    local port, name = sockets.unused(), os.tmpname()
     local directory = name .. ".www"
     os.execute("mkdir " .. directory)
     names[#names + 1] = name
