@@ -69,7 +69,7 @@ void *allocate (Count n, size_t each) {
 
 /* {==== Arguments ==== */
 
-Count number (const char *text) {
+static Count number (const char *text) {
   char *end;
   Count n;
   errno = 0;
@@ -111,9 +111,8 @@ static void setpattern (void) {
   }
 }
 
-void setup (const char *program, const char *text) {
+static void prepare (const char *text) {
   struct rlimit files;
-  name = program;
   server = text;
   if (strncmp(text, "unix:", 5) == 0)
     parseunix(text + 5);
@@ -128,6 +127,31 @@ void setup (const char *program, const char *text) {
     failsystem("epoll_create1");
   setpattern();
   deadline = now() + limit;
+}
+
+const Mode *setup (const char *program, int argc, char *argv[], bool *flag,
+                   const Mode *modes, int nfiles, Count *args) {
+  int option, first;
+  name = program;
+  while ((option = getopt(argc, argv, flag ? "+t:u" : "+t:")) != -1) {
+    if (option == 't')
+      limit = (double)number(optarg);
+    else if (option == 'u')
+      *flag = true;
+    else
+      usage();
+  }
+  first = optind + 2 + nfiles;
+  if (argc < first)
+    usage();
+  while (modes->name && strcmp(modes->name, argv[optind]) != 0)
+    modes++;
+  if (modes->name == NULL || argc != first + modes->nargs)
+    usage();
+  for (int i = 0; i < modes->nargs; i++)
+    args[i] = number(argv[first + i]);
+  prepare(argv[optind + 1]);
+  return modes;
 }
 
 /* ====} */

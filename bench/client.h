@@ -6,6 +6,7 @@
 #ifndef CLIENT_H
 #define CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define TICK 10               /* milliseconds between looks at the clock */
@@ -27,10 +28,18 @@ void failsystem (const char *what) __attribute__((noreturn));
 
 void *allocate (Count n, size_t each);
 
-Count number (const char *text);
+/* What a program can do. */
+typedef struct Mode {
+  const char *name;           /* NULL behind the last one */
+  int nargs;                  /* numbers that it takes */
+  void (*run) (const Count *args);
+} Mode;
 
-/* For 'program', and the address in 'text', 127.0.0.1:port or unix:/path. */
-void setup (const char *program, const char *text);
+/* Reads the command line of 'program': options, where -u goes to 'flag' unless
+   that is NULL; from argv[optind] on the mode, which is returned, an address,
+   127.0.0.1:port or unix:/path, 'nfiles' files, and the numbers, to 'args'. */
+const Mode *setup (const char *program, int argc, char *argv[], bool *flag,
+                   const Mode *modes, int nfiles, Count *args);
 
 /* A connection, the 'n'th one from 0, that does not block any more and that
    epoll watches for input with 'data'. */

@@ -11,12 +11,11 @@
 ** ones when all answers are there, until the time is over.
 ** Exit status 0 means that all went as it should; else a line says what not.
 */
-#define _POSIX_C_SOURCE 200809L         /* getopt, MSG_NOSIGNAL */
+#define _POSIX_C_SOURCE 200809L         /* optind, MSG_NOSIGNAL */
 
 #include "client.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,6 +303,10 @@ static void keep (const Count *args) {
 
 /* {==== Command line ==== */
 
+static const Mode modes[] = {
+  {"get", 3, get}, {"keep", 2, keep}, {NULL, 0, NULL}
+};
+
 void usage (void) {
   fputs("usage: http_load [-t SECONDS]\n"
         "         get ADDRESS FILE CONNECTIONS MILLISECONDS DEPTH\n"
@@ -329,32 +332,16 @@ static void setbody (const char *path) {
 }
 
 int main (int argc, char *argv[]) {
-  void (*mode) (const Count *args) = NULL;
   Count args[3] = {0, 0, 1};
-  const char *slash;
-  int option, nargs = 0;
-  while ((option = getopt(argc, argv, "+t:")) == 't')
-    limit = (double)number(optarg);
-  argc -= optind;
-  argv += optind;
-  if (option != -1 || argc < 3)
-    usage();
-  if (strcmp(argv[0], "get") == 0)
-    mode = get, nargs = 3;
-  else if (strcmp(argv[0], "keep") == 0)
-    mode = keep, nargs = 2;
-  if (mode == NULL || argc != 3 + nargs)
-    usage();
-  for (int i = 0; i < nargs; i++)
-    args[i] = number(argv[3 + i]);
+  const Mode *mode = setup("http_load", argc, argv, NULL, modes, 1, args);
+  const char *address = argv[optind + 1], *path = argv[optind + 2];
+  const char *slash = strrchr(path, '/');
   depth = args[2];
-  setup("http_load", argv[1]);
-  setbody(argv[2]);
-  slash = strrchr(argv[2], '/');
-  setpacket(slash ? slash + 1 : argv[2],
-            strncmp(argv[1], "unix:", 5) == 0 ? "localhost" : argv[1]);
+  setbody(path);
+  setpacket(slash ? slash + 1 : path,
+            strncmp(address, "unix:", 5) == 0 ? "localhost" : address);
   conns = allocate(args[0], sizeof(*conns));
-  mode(args);
+  mode->run(args);
   return EXIT_SUCCESS;
 }
 

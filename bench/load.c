@@ -14,7 +14,7 @@
 ** nothing is pending any more. Exit status 0 means that all went as it should;
 ** else a line says what not.
 */
-#define _POSIX_C_SOURCE 200809L         /* getopt, MSG_NOSIGNAL */
+#define _POSIX_C_SOURCE 200809L         /* MSG_NOSIGNAL */
 
 #include "client.h"
 
@@ -22,13 +22,11 @@
 #include <limits.h>
 #include <math.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define SLOWTIME 2.0          /* seconds that 'slow' reads slowly */
 
@@ -361,16 +359,10 @@ static void idle (const Count *args) {
 
 /* {==== Command line ==== */
 
-static const struct {
-  const char *name;
-  int nargs;
-  void (*run) (const Count *args);
-} modes[] = {
+static const Mode modes[] = {
   {"echo", 3, echo}, {"pipeline", 4, pipeline}, {"cycle", 3, cycle},
-  {"slow", 2, slow}, {"idle", 2, idle}
+  {"slow", 2, slow}, {"idle", 2, idle}, {NULL, 0, NULL}
 };
-
-#define NMODES (sizeof(modes) / sizeof(modes[0]))
 
 void usage (void) {
   fputs("usage: load [-t SECONDS] [-u]\n"
@@ -383,29 +375,11 @@ void usage (void) {
 }
 
 int main (int argc, char *argv[]) {
-  size_t mode = 0;
   Count args[4];
-  int option;
-  while ((option = getopt(argc, argv, "+t:u")) == 't' || option == 'u') {
-    if (option == 'u')
-      upgrades = true;
-    else
-      limit = (double)number(optarg);
-  }
-  argc -= optind;
-  argv += optind;
-  if (option != -1 || argc < 2)
-    usage();
-  while (mode < NMODES && strcmp(modes[mode].name, argv[0]) != 0)
-    mode++;
-  if (mode == NMODES || argc != 2 + modes[mode].nargs)
-    usage();
-  for (int i = 0; i < modes[mode].nargs; i++)
-    args[i] = number(argv[2 + i]);
-  setup("load", argv[1]);
+  const Mode *mode = setup("load", argc, argv, &upgrades, modes, 0, args);
   onanswered = done;
   onended = ended;
-  modes[mode].run(args);
+  mode->run(args);
   return EXIT_SUCCESS;
 }
 

@@ -13,12 +13,11 @@
 ** Cipher and group are the same with every server.
 ** Exit status 0 means that all went as it should; else a line says what not.
 */
-#define _POSIX_C_SOURCE 200809L         /* getopt, SIGPIPE */
+#define _POSIX_C_SOURCE 200809L         /* optind, SIGPIPE */
 
 #include "client.h"
 
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,15 +343,10 @@ static void resumed (const Count *args) {
 
 /* {==== Command line ==== */
 
-static const struct {
-  const char *name;
-  int nargs;
-  void (*run) (const Count *args);
-} modes[] = {
-  {"echo", 3, echo}, {"full", 2, full}, {"resumed", 2, resumed}
+static const Mode modes[] = {
+  {"echo", 3, echo}, {"full", 2, full}, {"resumed", 2, resumed},
+  {NULL, 0, NULL}
 };
-
-#define NMODES (sizeof(modes) / sizeof(modes[0]))
 
 void usage (void) {
   fputs("usage: tls_load [-t SECONDS]\n"
@@ -382,24 +376,10 @@ static void prepare (const char *certificate) {
 }
 
 int main (int argc, char *argv[]) {
-  size_t mode = 0;
   Count args[3];
-  int option;
-  while ((option = getopt(argc, argv, "+t:")) == 't')
-    limit = (double)number(optarg);
-  argc -= optind;
-  argv += optind;
-  if (option != -1 || argc < 3)
-    usage();
-  while (mode < NMODES && strcmp(modes[mode].name, argv[0]) != 0)
-    mode++;
-  if (mode == NMODES || argc != 3 + modes[mode].nargs)
-    usage();
-  for (int i = 0; i < modes[mode].nargs; i++)
-    args[i] = number(argv[3 + i]);
-  setup("tls_load", argv[1]);
-  prepare(argv[2]);
-  modes[mode].run(args);
+  const Mode *mode = setup("tls_load", argc, argv, NULL, modes, 1, args);
+  prepare(argv[optind + 2]);
+  mode->run(args);
   return EXIT_SUCCESS;
 }
 
