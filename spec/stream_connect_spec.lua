@@ -6,18 +6,17 @@ local sockets = require "spec.sockets"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local closes, fails = tasks.closes, tasks.fails
+local closes, fails, listen = tasks.closes, tasks.fails, tasks.listen
 local play, tells = tasks.play, tasks.tells(it)
 
 local ENOENT, ETIMEDOUT, ECONNREFUSED = 2, 110, 111
 
 local server, trusting = secure.contexts()
+local LOCALHOST = {tls = trusting, hostname = "localhost"}
 
 -- A listener whose handler answers lines, and its port.
-local function listen(options)
-  local listener = assert(co.listen("127.0.0.1:0", function(stream)
-    for line in stream:lines() do stream:write(line, "\n") end
-  end, options))
+local function echoing(options)
+  local listener = listen(tasks.echo, options)
   return listener, tonumber(listener:sockname():match "%d+$")
 end
 
@@ -31,7 +30,7 @@ describe("co.connect", function()
   after_each(t.finish)
 
   tells("connects to an address", function()
-    local listener <close> = listen()
+    local listener <close> = echoing()
     local stream <close> = co.connect(listener:sockname())
     assert.matches("^libevent%.Stream", tostring(stream))
     assert.equal(listener:sockname(), stream:peername())
@@ -39,7 +38,7 @@ describe("co.connect", function()
   end)
 
   tells("connects to a name and a port", function()
-    local listener <close>, port = listen()
+    local listener <close>, port = echoing()
     for _, host in ipairs {"localhost", "127.0.0.1"} do
       local stream <close> = assert(co.connect(host, port))
       assert.equal(listener:sockname(), stream:peername())
@@ -48,7 +47,7 @@ describe("co.connect", function()
   end)
 
   tells("takes options of names", function()
-    local listener <close>, port = listen()
+    local listener <close>, port = echoing()
     local stream <close> = assert(co.connect("localhost", port, {
       family = "inet", delay = 0.1, timeout = 5,
       dns = co.base():dns {nameservers = {}}}))
@@ -70,7 +69,7 @@ describe("co.connect", function()
   end)
 
   tells("lets others run meanwhile", function()
-    local listener <close> = listen()
+    local listener <close> = echoing()
     local n = 0
     local task = co.spawn(function()
       while true do
@@ -124,7 +123,7 @@ describe("co.connect", function()
   end)
 
   tells("leaves nothing when it is cancelled at any step", function()
-    local listener <close> = listen()
+    local listener <close> = echoing()
     local address = listener:sockname()
     for turns = 0, 4 do
       local task = co.spawn(co.connect, address)
@@ -139,7 +138,7 @@ describe("co.connect", function()
   end)
 
   tells("has no timeout of calls once it is connected", function()
-    local listener <close> = listen()
+    local listener <close> = echoing()
     local connected
     repeat
       connected = co.connect(listener:sockname(), {timeout = 0.02})
@@ -153,7 +152,7 @@ describe("co.connect", function()
   end)
 
   tells("may be done many at once", function()
-    local listener <close> = listen()
+    local listener <close> = echoing()
     local list = {}
     for i = 1, 50 do list[i] = co.spawn(co.connect, listener:sockname()) end
     for i = 1, 50 do
@@ -195,9 +194,8 @@ describe("co.connect with TLS", function()
   after_each(t.finish)
 
   tells("returns when the hands are shaken", function()
-    local listener <close>, port = listen {tls = server}
-    local stream <close> = assert(co.connect(listener:sockname(),
-      {tls = trusting, hostname = "localhost"}))
+    local listener <close>, port = echoing {tls = server}
+    local stream <close> = assert(co.connect(listener:sockname(), LOCALHOST))
     assert.is_true(stream:tls().verified)
     speaks(stream)
     local other <close> = assert(co.connect("localhost", port,
@@ -207,7 +205,7 @@ describe("co.connect with TLS", function()
   end)
 
   tells("returns nil and a message when they are not", function()
-    local listener <close>, port = listen {tls = server}
+    local listener <close>, port = echoing {tls = server}
     local stranger = secure.client {trust = secure.pem "other.test"}
     for _, options in ipairs {
       {tls = stranger, hostname = "localhost"},
@@ -221,10 +219,10 @@ describe("co.connect with TLS", function()
   end)
 
   tells("returns nil and a message when the server speaks none", function()
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
+    local listener <close> = listen(function(stream)
       stream:write "220 hello\r\n"
       stream:read "a"
-    end))
+    end)
     local stream, text = co.connect(listener:sockname(), {tls = trusting,
                                                           hostname = false})
     assert.is_nil(stream)
@@ -232,54 +230,45 @@ describe("co.connect with TLS", function()
   end)
 
   tells("returns nil and 'timeout' when the server says nothing", function()
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
-      stream:read "a"
-    end))
+    local listener <close> = listen(function(stream) stream:read "a" end)
     fails("timeout", co.connect(listener:sockname(),
       {tls = trusting, hostname = "localhost", timeout = 0.005}))
     fails("timeout", co.deadline(0.005, co.connect, listener:sockname(),
-                                 {tls = trusting, hostname = "localhost"}))
+                                 LOCALHOST))
   end)
 
   tells("has the limit of its context for the handshake, too", function()
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
-      stream:read "a"
-    end))
+    local listener <close> = listen(function(stream) stream:read "a" end)
     local hasty = secure.client {handshake_timeout = 0.005}
     t.refused(ETIMEDOUT, co.connect(listener:sockname(),
                                     {tls = hasty, hostname = "localhost"}))
   end)
 
   tells("returns nil and a message when the server leaves", function()
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
-      stream:read_some()
-    end))
-    local stream, text = co.connect(listener:sockname(),
-      {tls = trusting, hostname = "localhost"})
+    local listener <close> = listen(function(stream) stream:read_some() end)
+    local stream, text = co.connect(listener:sockname(), LOCALHOST)
     assert.is_nil(stream)
     assert.is_string(text)
   end)
 
   tells("passes much data in both directions", function()
     local text = t.pattern(1 << 20)
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
+    local listener <close> = listen(function(stream)
       for data in stream:chunks() do stream:write(data) end
-    end, {tls = server}))
-    local stream <close> = co.connect(listener:sockname(),
-      {tls = trusting, hostname = "localhost"})
+    end, {tls = server})
+    local stream <close> = co.connect(listener:sockname(), LOCALHOST)
     local writer = co.spawn(function() stream:write(text):shutdown() end)
     assert.equal(text, stream:read "a")
     writer:join()
   end)
 
   tells("keeps partial data over a timeout", function()
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
+    local listener <close> = listen(function(stream)
       stream:write "par"
       stream:read()
       stream:write "tial\n"
-    end, {tls = server}))
-    local stream <close> = co.connect(listener:sockname(),
-      {tls = trusting, hostname = "localhost"})
+    end, {tls = server})
+    local stream <close> = co.connect(listener:sockname(), LOCALHOST)
     stream:set_timeout(0.005)
     fails("timeout", stream:read())
     fails("timeout", stream:read(8))
@@ -289,14 +278,13 @@ describe("co.connect with TLS", function()
   end)
 
   tells("tells a cut from an end", function()
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
+    local listener <close> = listen(function(stream)
       if stream:read() == "cut" then
         require "libevent".shutdown(stream:getfd(), "both")
       end
-    end, {tls = server}))
+    end, {tls = server})
     local function ask(word)
-      local stream <close> = co.connect(listener:sockname(),
-        {tls = trusting, hostname = "localhost"})
+      local stream <close> = co.connect(listener:sockname(), LOCALHOST)
       stream:write(word, "\n")
       return stream:read "a"
     end
@@ -310,14 +298,13 @@ describe("co.connect with TLS", function()
 
   tells("waits while the peer does not read", function()
     local gate, done = co.condition(), co.channel()
-    local listener <close> = assert(co.listen("127.0.0.1:0", function(stream)
+    local listener <close> = listen(function(stream)
       gate:wait()
       local n = 0
       for data in stream:chunks() do n = n + #data end
       done:put(n)
-    end, {tls = server}))
-    local stream <close> = co.connect(listener:sockname(),
-      {tls = trusting, hostname = "localhost"})
+    end, {tls = server})
+    local stream <close> = co.connect(listener:sockname(), LOCALHOST)
     local n = tasks.fill(stream)
     assert.is_true(n < 32 << 20)
     gate:signal()

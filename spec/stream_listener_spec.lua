@@ -5,22 +5,16 @@ local secure = require "spec.selfsigned"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local closes, fails, play = tasks.closes, tasks.fails, tasks.play
+local closes, echo, fails = tasks.closes, tasks.echo, tasks.fails
+local listen, play = tasks.listen, tasks.play
 local tells, try = tasks.tells(it), tasks.try
 
 local EADDRINUSE = 98
 
 local server, trusting = secure.contexts()
 
-local function listen(...) return assert(co.listen("127.0.0.1:0", ...)) end
-
 local function dial(listener, options)
   return assert(co.connect(listener:sockname(), options))
-end
-
--- Answers each line by the same.
-local function echo(stream)
-  for line in stream:lines() do stream:write(line, "\n") end
 end
 
 describe("co.listen with a handler", function()

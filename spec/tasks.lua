@@ -108,6 +108,14 @@ function tasks.mute(base)
   return base:dns {nameservers = {address}, hosts = false, timeout = 30}, socket
 end
 
+--- A listener on a port of its own.
+function tasks.listen(...) return assert(co.listen("127.0.0.1:0", ...)) end
+
+--- Answers each line by the same.
+function tasks.echo(stream)
+  for line in stream:lines() do stream:write(line, "\n") end
+end
+
 --- Says this, in pieces that come one by one, and then no more; unless the
 --- stream is closed before.
 function tasks.say(stream, ...)
