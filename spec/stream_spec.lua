@@ -6,6 +6,7 @@ local tasks = require "spec.tasks"
 
 local ends, fails, fill = tasks.ends, tasks.fails, tasks.fill
 local play, tells = tasks.play, tasks.joins(it)
+local readings = tasks.readings
 
 -- Writes in a task of its own.
 local function saying(stream, ...)
@@ -327,24 +328,6 @@ describe("An iterator of a stream", function()
 end)
 
 -- {==== Waits that end before the data have come ====
-
--- Each reads what say() then completes: half of it is there when it ends.
-local readings = {
-  {"bytes", "hal", "f-", function(s) return s:read(5) end, "half-"},
-  {"a line", "hal", "f\n", function(s) return s:read "l" end, "half"},
-  {"a whole line", "half\r", "\n", function(s) return s:read "L" end,
-   "half\r\n"},
-  {"all", "hal", "f", function(s) return s:read "a" end, "half", "at the end"},
-  {"up to a delimiter", "half-", "-", function(s)
-    return s:read_until "--"
-  end, "half"},
-  {"what comes", "", "half", function(s) return s:read_some() end, "half"},
-  {"a line of an iterator", "hal", "f\n", function(s) return s:lines()(s) end,
-   "half"},
-  {"a chunk of an iterator", "", "half", function(s)
-    return s:chunks()(s)
-  end, "half"},
-}
 
 -- How it ends: cut(stream, read).
 local cuts = {

@@ -116,6 +116,25 @@ function tasks.echo(stream)
   for line in stream:lines() do stream:write(line, "\n") end
 end
 
+--- Calls that read: a name, half of what is read, the rest, the call, and what
+--- it returns; whether the end has to come, too.
+tasks.readings = {
+  {"bytes", "hal", "f-", function(s) return s:read(5) end, "half-"},
+  {"a line", "hal", "f\n", function(s) return s:read "l" end, "half"},
+  {"a whole line", "half\r", "\n", function(s) return s:read "L" end,
+   "half\r\n"},
+  {"all", "hal", "f", function(s) return s:read "a" end, "half", "at the end"},
+  {"up to a delimiter", "half-", "-", function(s)
+    return s:read_until "--"
+  end, "half"},
+  {"what comes", "", "half", function(s) return s:read_some() end, "half"},
+  {"a line of an iterator", "hal", "f\n", function(s) return s:lines()(s) end,
+   "half"},
+  {"a chunk of an iterator", "", "half", function(s)
+    return s:chunks()(s)
+  end, "half"},
+}
+
 --- Says this, in pieces that come one by one, and then no more; unless the
 --- stream is closed before.
 function tasks.say(stream, ...)

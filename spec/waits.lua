@@ -33,21 +33,24 @@ local function connect(c, a, b)
   end
 end
 
---- A call that reads half of something, and the other half of it.
-local function reading(half, rest, got, read, pair)
+--- A call that reads as one of tasks.readings does, or else 'read', on streams
+--- of 'pair'.
+local function reading(r, read, pair)
   return function(c)
     connect(c, (pair or tasks.ends)())
-    c.b:write(half)
-    c.got = got
-    function c.wait() return read(c.a) end
+    c.b:write(r[2])
+    c.got, c.once = r[5], r[6]
+    function c.wait() return (read or r[4])(c.a) end
     function c.go()
-      c.b:write(rest)
-      c.b:write(half)                   -- for who reads again
+      c.b:write(r[3])
+      if r[6] then return c.b:shutdown() end
+      c.b:write(r[2])                   -- for who reads again
     end
   end
 end
 
-local function readline(stream) return stream:read "l" end
+local line = tasks.readings[2]
+local readline = line[4]
 
 --- A connection by TLS.
 local function securely()
@@ -109,44 +112,16 @@ local function isstream(value)
   return tostring(value):find "^libevent.Stream" and value:close()
 end
 
-return {
-  {"read of bytes", reading("12", "345", "12345", function(s)
-    return s:read(5)
-  end)},
-  {"read of a line", reading("li", "ne\n", "line", readline)},
-  {"read of a whole line", reading("li", "ne\n", "line\n", function(s)
-    return s:read "L"
-  end)},
-  {"read of all", function(c)
-    connect(c, tasks.ends())
-    c.b:write "some"
-    c.got, c.once = "something", true
-    function c.wait() return c.a:read "a" end
-    function c.go() c.b:write "thing":shutdown() end
-  end},
-  {"read up to a delimiter", reading("12-", "-", "12", function(s)
-    return s:read_until "--"
-  end)},
-  {"read of what comes", reading("", "data", "data", function(s)
-    return s:read_some(4)
-  end)},
-  {"a line of an iterator", reading("li", "ne\n", "line", function(s)
-    local f, state = s:lines()
-    return f(state)
-  end)},
-  {"a chunk of an iterator", reading("", "data", "data", function(s)
-    local f, state = s:chunks(4)
-    return f(state)
-  end)},
-  {"read of a pair", reading("li", "ne\n", "line", readline, co.pair)},
-  {"read by TLS", reading("li", "ne\n", "line", readline, securely)},
-  {"read in a generator", reading("li", "ne\n", "line", function(s)
+local waits = {
+  {"read of a pair", reading(line, nil, co.pair)},
+  {"read by TLS", reading(line, nil, securely)},
+  {"read in a generator", reading(line, function(s)
     return co.wrap(readline)(s)
   end)},
-  {"read with a deadline", reading("li", "ne\n", "line", function(s)
+  {"read with a deadline", reading(line, function(s)
     return co.deadline(60, readline, s)
   end)},
-  {"read in pcall", reading("li", "ne\n", "line", function(s)
+  {"read in pcall", reading(line, function(s)
     local results = table.pack(pcall(readline, s))
     if not results[1] then error(results[2], 0) end
     return table.unpack(results, 2, results.n)
@@ -322,3 +297,9 @@ return {
     c.got = "data"
   end},
 }
+
+for i, r in ipairs(tasks.readings) do
+  table.insert(waits, i, {"read of " .. r[1], reading(r)})
+end
+
+return waits
