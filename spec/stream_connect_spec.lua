@@ -358,31 +358,27 @@ describe("stream:starttls", function()
     end)
   end)
 
-  it("returns nil and 'timeout' when nobody answers", function()
-    play(function()
-      local a, b = tasks.ends()
-      a:set_timeout(0.005)
-      fails("timeout", a:starttls(trusting, "localhost"))
-      a:close()
-      b:close()
-    end)
+  tells("returns nil and 'timeout' when nobody answers", function()
+    local a, b = tasks.ends()
+    a:set_timeout(0.005)
+    fails("timeout", a:starttls(trusting, "localhost"))
+    a:close()
+    b:close()
   end)
 
-  it("ends by a close, a cancel or a deadline", function()
-    play(function()
-      for _, how in ipairs {"close", "cancel", "deadline"} do
-        local a, b = tasks.ends()
-        local task = co.spawn(co.deadline, how == "deadline" and 0.002 or 5,
-                              a.starttls, a, trusting, "localhost")
-        co.sleep(0.001)
-        if how == "close" then a:close() end
-        if how == "cancel" then task:cancel() end
-        fails(({close = "closed", cancel = "cancelled",
-                deadline = "timeout"})[how], task:join())
-        a:close()
-        b:close()
-      end
-    end)
+  tells("ends by a close, a cancel or a deadline", function()
+    for _, how in ipairs {"close", "cancel", "deadline"} do
+      local a, b = tasks.ends()
+      local task = co.spawn(co.deadline, how == "deadline" and 0.002 or 5,
+                            a.starttls, a, trusting, "localhost")
+      co.sleep(0.001)
+      if how == "close" then a:close() end
+      if how == "cancel" then task:cancel() end
+      fails(({close = "closed", cancel = "cancelled",
+              deadline = "timeout"})[how], task:join())
+      a:close()
+      b:close()
+    end
   end)
 
   it("does not lose what came in the clear before", function()
@@ -398,17 +394,15 @@ describe("stream:starttls", function()
     end)
   end)
 
-  it("says what it must be given, and when", function()
-    play(function()
-      local a, b = tasks.ends()
-      assert.is_false(pcall(a.starttls, a))
-      assert.is_false(pcall(a.starttls, a, {}))
-      assert.is_false(pcall(a.starttls, a, trusting, 1))
-      a:write "still in the clear\n"
-      assert.equal("still in the clear", b:read())
-      a:close()
-      fails("closed", a:starttls(trusting, "localhost"))
-      b:close()
-    end)
+  tells("says what it must be given, and when", function()
+    local a, b = tasks.ends()
+    assert.is_false(pcall(a.starttls, a))
+    assert.is_false(pcall(a.starttls, a, {}))
+    assert.is_false(pcall(a.starttls, a, trusting, 1))
+    a:write "still in the clear\n"
+    assert.equal("still in the clear", b:read())
+    a:close()
+    fails("closed", a:starttls(trusting, "localhost"))
+    b:close()
   end)
 end)

@@ -5,8 +5,7 @@ local process = require "spec.process"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
-local ends, fails, fill = tasks.ends, tasks.fails, tasks.fill
-local play, tells = tasks.play, tasks.joins(it)
+local ends, fails, fill, play = tasks.ends, tasks.fails, tasks.fill, tasks.play
 
 local EPIPE = 32
 
@@ -14,63 +13,47 @@ describe("co.pair", function()
   before_each(t.start)
   after_each(t.finish)
 
-  it("makes two streams that are connected", function()
-    play(function()
-      local a, b = co.pair()
-      assert.matches("^libevent%.Stream", tostring(a))
-      a:write "hello\n"
-      b:write "world\n"
-      assert.equal("hello", b:read())
-      assert.equal("world", a:read())
-      a:close()
-      fails("eof", b:read())
-      b:close()
-    end)
+  local tells = tasks.joins(it, co.pair)
+
+  tells("makes two streams that are connected", function(a, b)
+    assert.matches("^libevent%.Stream", tostring(a))
+    a:write "hello\n"
+    b:write "world\n"
+    assert.equal("hello", b:read())
+    assert.equal("world", a:read())
+    a:close()
+    fails("eof", b:read())
   end)
 
-  it("wakes, times out and closes as a socket does", function()
-    play(function()
-      local a, b = co.pair()
-      a:set_timeout(0.002)
-      fails("timeout", a:read())
-      a:set_timeout()
-      local reader = co.spawn(a.read, a)
-      co.sleep(0)
-      fails("busy", a:read())
-      b:write "data\n"
-      assert.equal("data", reader:join())
-      reader = co.spawn(a.read, a)
-      co.sleep(0)
-      a:close()
-      fails("closed", reader:join())
-      b:close()
-    end)
+  tells("wakes, times out and closes as a socket does", function(a, b)
+    a:set_timeout(0.002)
+    fails("timeout", a:read())
+    a:set_timeout()
+    local reader = co.spawn(a.read, a)
+    co.sleep(0)
+    fails("busy", a:read())
+    b:write "data\n"
+    assert.equal("data", reader:join())
+    reader = co.spawn(a.read, a)
+    co.sleep(0)
+    a:close()
+    fails("closed", reader:join())
   end)
 
-  it("has an end of each direction", function()
-    play(function()
-      local a, b = co.pair()
-      a:write "question":shutdown()
-      assert.equal("question", b:read "a")
-      b:write "answer":shutdown()
-      assert.equal("answer", a:read "a")
-      a:close()
-      b:close()
-    end)
+  tells("has an end of each direction", function(a, b)
+    a:write "question":shutdown()
+    assert.equal("question", b:read "a")
+    b:write "answer":shutdown()
+    assert.equal("answer", a:read "a")
   end)
 
-  it("waits while the other end is not read", function()
-    play(function()
-      local a, b = co.pair()
-      local n = fill(a)
-      assert.is_true(n < 1 << 20)
-      local writer = co.spawn(a.write, a, "!")
-      assert.equal(n, #b:read(n))
-      assert.equal("!", b:read(1))
-      assert.equal(a, writer:join())
-      a:close()
-      b:close()
-    end)
+  tells("waits while the other end is not read", function(a, b)
+    local n = fill(a)
+    assert.is_true(n < 1 << 20)
+    local writer = co.spawn(a.write, a, "!")
+    assert.equal(n, #b:read(n))
+    assert.equal("!", b:read(1))
+    assert.equal(a, writer:join())
   end)
 
   it("is made in tasks only", function()
@@ -277,6 +260,8 @@ end)
 describe("A stream", function()
   before_each(t.start)
   after_each(t.finish)
+
+  local tells = tasks.joins(it)
 
   it("knows its addresses", function()
     play(function()

@@ -86,12 +86,13 @@ function tasks.ends()
   return assert(co.stream(one)), assert(co.stream(two)), one, two
 end
 
---- Of busted's 'it': one for two such streams, which f gets, in a task.
-function tasks.joins(it)
+--- Of busted's 'it': one for two such streams, or those of 'pair', which f gets
+--- in a task.
+function tasks.joins(it, pair)
   return function(sentence, f)
     it(sentence, function()
       tasks.play(function()
-        local a, b = tasks.ends()
+        local a, b = (pair or tasks.ends)()
         f(a, b)
         a:close()
         b:close()
