@@ -7,22 +7,7 @@ local t = require "spec.helper"
 
 local start, shell = process.start, process.shell
 
-local folders = {}
-
-local function folder()
-  local path = t.path()
-  assert(lfs.mkdir(path))
-  folders[#folders + 1] = path
-  return path
-end
-
-local function cleanup()
-  process.killall()
-  for i, path in ipairs(folders) do
-    os.execute("rm -r " .. path)
-    folders[i] = nil
-  end
-end
+local cleanup, ends, folder = process.cleanup, process.ends, process.folder
 
 -- A server on a free port, and where it is.
 local function serve(name, arguments)
@@ -33,11 +18,6 @@ end
 
 local function dial(address)
   return sockets.dial(address:match "%d+$")
-end
-
-local function ends(p)
-  local text, status = p:stop "INT"
-  assert.equal(0, status, text)
 end
 
 describe("Every server among the examples of tasks", function()

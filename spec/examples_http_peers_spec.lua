@@ -7,18 +7,10 @@ local process = require "spec.process"
 local t = require "spec.helper"
 
 local start, shell = process.start, process.shell
+local cleanup, folder = process.cleanup, process.folder
 
 -- The sanitizers are not theirs.
 local PLAIN = "env -u LD_PRELOAD "
-
-local folders = {}
-
-local function folder(parent)
-  local path = parent and parent .. t.path():match "/[^/]+$" or t.path()
-  assert(lfs.mkdir(path))
-  folders[#folders + 1] = path
-  return path
-end
 
 local function serve(name, arguments)
   local p = start(("examples/%s.lua %s 127.0.0.1:0"):format(name,
@@ -26,18 +18,7 @@ local function serve(name, arguments)
   return p, (p:expect " on (127%.0%.0%.1:%d+)\n")
 end
 
-local function ends(p)
-  local text, status = p:stop "TERM"
-  assert.equal(0, status, text)
-end
-
-local function cleanup()
-  process.killall()
-  for i, path in ipairs(folders) do
-    os.execute("rm -r " .. path)
-    folders[i] = nil
-  end
-end
+local function ends(p) p:ends "TERM" end
 
 describe("Behind nginx", function()
   after_each(cleanup)
@@ -62,9 +43,8 @@ describe("Behind nginx", function()
 
   -- nginx before a server; what curl is told to reach it.
   local function proxy(address)
-    local dir = nginx(NGINX, {SERVER = address}).dir
-    folders[#folders + 1] = dir
-    return ("--unix-socket %s/socket "):format(dir)
+    return ("--unix-socket %s/socket "):format(
+      nginx(NGINX, {SERVER = address}).dir)
   end
 
   it("a server keeps the connection", function()

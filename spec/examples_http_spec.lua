@@ -7,14 +7,7 @@ local t = require "spec.helper"
 
 local start, shell, wait = process.start, process.shell, process.wait
 
-local folders = {}
-
-local function folder()
-  local path = t.path()
-  assert(lfs.mkdir(path))
-  folders[#folders + 1] = path
-  return path
-end
+local cleanup, ends, folder = process.cleanup, process.ends, process.folder
 
 -- A server on a free port, and where it is.
 local function serve(script, arguments)
@@ -38,19 +31,6 @@ end
 local function answer(arguments)
   local status, headers, body = curl(arguments)
   return {status, headers["content-type"], body}
-end
-
-local function ends(p, signal)
-  local text, status = p:stop(signal)
-  assert.equal(0, status, text)
-end
-
-local function cleanup()
-  process.killall()
-  for i, path in ipairs(folders) do
-    os.execute("rm -r " .. path)
-    folders[i] = nil
-  end
 end
 
 -- The names in a folder, sorted.

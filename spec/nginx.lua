@@ -38,8 +38,8 @@ end
 --- own, PORT a port, and 'words' says what others are. The sanitizers are not
 --- its own.
 local function nginx(http, words)
-  local self = setmetatable({dir = t.path(), port = sockets.unused()}, Server)
-  assert(lfs.mkdir(self.dir))
+  local self = setmetatable({dir = process.folder(),
+                             port = sockets.unused()}, Server)
   local all = {DIR = self.dir, PORT = self.port}
   for word, value in pairs(words or {}) do all[word] = value end
   t.write(CONFIGURATION:format(http):gsub("%u%u%u+", all),

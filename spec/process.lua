@@ -5,6 +5,8 @@
 ---   p:expect "HELLO"            -- waits for it, or fails
 ---   local text, status = p:stop "TERM"
 
+local lfs = require "lfs"
+local assert = require "luassert"
 local socket = require "socket"
 local t = require "spec.helper"
 
@@ -14,6 +16,7 @@ process.__index = process
 local LUA = os.getenv "LUA" or "lua5.4"
 
 local running = {}                    -- what was started and has not ended
+local folders = {}
 
 local function read(path)
   local file = io.open(path)
@@ -120,9 +123,32 @@ function process:stop(signal)
   return self:kill(signal or "INT"):finish()
 end
 
+--- The same, and it has ended well.
+function process:ends(signal)
+  local text, status = self:stop(signal)
+  assert.equal(0, status, text)
+end
+
 --- Ends all that a test has left running: for after_each.
 function process.killall()
   for p in pairs(running) do pcall(p.stop, p, "KILL") end
+end
+
+--- A new folder, also within one that is there, until the test ends...
+function process.folder(parent)
+  local path = parent and parent .. t.path():match "/[^/]+$" or t.path()
+  assert(lfs.mkdir(path))
+  folders[#folders + 1] = path
+  return path
+end
+
+--- ...with this instead of killall.
+function process.cleanup()
+  process.killall()
+  for i, path in ipairs(folders) do
+    os.execute("rm -rf " .. path)
+    folders[i] = nil
+  end
 end
 
 --- The output of a shell command, which may take 10 seconds.
