@@ -16,6 +16,7 @@ cases.luv = "luv, try_write"
 cases.strings = "lua-libevent, strings"
 cases.buffers = "lua-libevent, moved buffers"
 cases.tasks = "lua-libevent, tasks"
+cases.byhand = "lua-libevent, coroutines by hand"
 cases.openresty = "OpenResty, stream cosocket"
 cases.cosocket = "nginx with Lua, cosocket"
 cases.nginx = "nginx"
@@ -39,6 +40,7 @@ cases.servers = {
   {cases.strings, lua "servers/strings.lua"},
   {cases.buffers, lua "servers/buffers.lua"},
   {cases.tasks, lua "servers/tasks.lua"},
+  {cases.byhand, lua "servers/coroutines.lua"},
   {"luv, write", lua "servers/luv.lua write"},
   {cases.luv, lua "servers/luv.lua try_write"},
   {"cqueues", lua "servers/cqueues.lua"},
@@ -61,7 +63,7 @@ cases.loads = {
   {"echo16k", "Echo, 16 KiB, 50 connections",
    "echo %s 50 300 16384", "echo %s 50 20 16384"},
   {"echo16k1000", "Echo, 16 KiB, 1,000 connections",
-   "echo %s 1000 20 16384", "echo %s 1000 2 16384"},
+   "echo %s 1000 80 16384", "echo %s 1000 5 16384"},
   {"pipeline", "Echo, 64 bytes, 50 connections, 16 messages under way in each",
    "pipeline %s 50 8000 64 16", "pipeline %s 50 200 64 16"},
   {"cycle", "Connect, echo 64 bytes, close; 50 at a time",
