@@ -2,6 +2,7 @@
 local assert = require "luassert"
 local co = require "libevent.co"
 local secure = require "spec.selfsigned"
+local socket = require "socket"
 local t = require "spec.helper"
 local tasks = require "spec.tasks"
 
@@ -266,6 +267,27 @@ describe("listener:connections", function()
     end)
     base:set_error_cb()
     base:close()
+  end)
+
+  tells("ends a connection whose handler is cancelled early", function()
+    local me, begun = co.current(), 0
+    local listener <close> = listen(function(stream)
+      begun = begun + 1
+      for _, task in ipairs(co.tasks()) do
+        if task ~= me and task ~= co.current() then task:cancel() end
+      end
+      stream:read()
+    end)
+    local host, port = listener:sockname():match "(.*):(.*)"
+    local first = assert(socket.connect(host, port))
+    local second = assert(socket.connect(host, port))
+    while begun == 0 do co.sleep(0.001) end
+    assert.same({1, 1}, {begun, listener:connections()})
+    second:settimeout(1)
+    assert.equal("closed", (select(2, second:receive())))
+    second:close()
+    first:close()
+    while listener:connections() > 0 do co.sleep(0.001) end
   end)
 end)
 

@@ -35,7 +35,7 @@ enum { UVSCHEDULER = 1,
        UVTRACE = UVOBJECT,    /* ...and where that was */
        UVMORE,                /* a table of these, or nil */
        NUVTASK = UVMORE };    /* then its arguments */
-enum { NAME = 1, LIMIT, UNJOINED, WATCH, JOINERS };
+enum { NAME = 1, LAST, LIMIT, UNJOINED, WATCH, JOINERS };
 
 struct lev_Task {
   unsigned stamp;             /* as every object begins, to be told by it */
@@ -50,7 +50,7 @@ struct lev_Task {
   lev_Undo undo;              /* of its wait */
   void *object;
   double due;                 /* when its wait ends; HUGE_VAL: never */
-  lev_Limit *limit;               /* the innermost deadline, or NULL */
+  lev_Limit *limit;           /* the innermost deadline, or NULL */
   const void *stop;           /* what each wait raises: 'cancelled', or a Limit
                                  that has passed; or NULL */
   int n;                      /* arguments; values on its thread, to be told;
@@ -84,7 +84,7 @@ struct lev_Scheduler {
   struct event quiet;         /* finds streams that were dropped */
   double armed;
   lev_Task *first, *last;     /* the queue */
-  lev_Time *times;             /* a heap */
+  lev_Time *times;            /* a heap */
   int ntimes, size;
   size_t count;               /* of tasks that have not ended */
   int unjoined;               /* that have failed, and may still be joined */

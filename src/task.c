@@ -40,7 +40,8 @@ void levL_settaskmore (lua_State *L, int task, int key) {
   lua_pop(L, 1);
 }
 
-/* {==== Making tasks ==== */
+/* {==== Tasks ==== */
+
 /* Pushes a new task of the scheduler at an index, for a function and its
    arguments, from index 'f' on, which are popped. */
 static lev_Task *newtask (lua_State *L, int scheduler, int f) {
@@ -107,16 +108,19 @@ static int lev_task_spawn (lua_State *L) {
   return 1;
 }
 
-/* task.start(base, name, f, ...) -> task: nobody joins it. */
+/* task.start(base, name, last, f, ...) -> task: nobody joins it; last() is
+   called when it has ended. */
 static int lev_task_start (lua_State *L) {
   lev_Task *t;
-  luaL_checktype(L, 3, LUA_TFUNCTION);
+  luaL_checktype(L, 4, LUA_TFUNCTION);
   getscheduler(L, true);
-  lua_insert(L, 3);
-  t = newtask(L, 3, 4);
+  lua_insert(L, 4);
+  t = newtask(L, 4, 5);
   t->detached = true;
   lua_pushvalue(L, 2);
   levL_settaskmore(L, -2, NAME);
+  lua_pushvalue(L, 3);
+  levL_settaskmore(L, -2, LAST);
   levL_enqueue(t);
   return 1;
 }
@@ -401,7 +405,6 @@ void levL_opentask (lua_State *L) {
   levL_addtaskfields(L, functions);
   levL_opentaskwait(L);
   levL_opentaskwrap(L);
-  levL_opentaskstream(L);
   levL_opentaskstream(L);
   lua_setfield(L, -2, "task");
 }

@@ -121,6 +121,16 @@ void levL_awaitquiet (lev_Scheduler *s) {
   }
 }
 
+/* Calls what is to be called when a task has ended. */
+static void callmore (lua_State *L, int task, int key) {
+  if (levL_taskmore(L, task, key) == LUA_TFUNCTION) {
+    lua_pushvalue(L, task);
+    lua_call(L, 1, 0);
+  }
+  else
+    lua_pop(L, 1);
+}
+
 void levL_finishtask (lua_State *L, int task, int state) {
   lev_Task *t = lua_touserdata(L, task);
   levL_awaitquiet(t->s);
@@ -130,12 +140,8 @@ void levL_finishtask (lua_State *L, int task, int state) {
   if (!t->ready)              /* else the queue lets go of it */
     levL_releasetask(L, task);
   wakejoiners(t);
-  if (levL_taskmore(L, task, WATCH) == LUA_TFUNCTION) {
-    lua_pushvalue(L, task);
-    lua_call(L, 1, 0);
-  }
-  else
-    lua_pop(L, 1);
+  callmore(L, task, LAST);
+  callmore(L, task, WATCH);
 }
 
 /* Keeps its coroutine for another task. What is on it has been taken. */

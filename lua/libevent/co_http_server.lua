@@ -213,8 +213,8 @@ local function callback(server, handler, streams)
     local self = setmetatable({inner = inner}, Request)
     if streams then self.incoming = bodies.incoming(inner) end
     requests[self] = true
-    core.task.start(server.base, inner:command() .. " " .. inner:uri(), handle,
-                self, handler, requests)
+    core.task.start(server.base, inner:command() .. " " .. inner:uri(), nil,
+                    handle, self, handler, requests)
   end
 end
 

@@ -105,16 +105,10 @@ local function ended(self)
   limit(self)
 end
 
-local Guest = {__close = function(guest)
-  guest.stream:close()
-  ended(guest.self)
-end}
-
---- The life of a connection: the handler's.
-local function serve(self, stream, peer)
-  local _ <close> = setmetatable({self = self, stream = stream}, Guest)
-  if self.tls and not connected(stream) then return end
-  self.handler(stream, peer)
+--- Shakes hands before the handler. This call makes place for that one: the
+--- collector looks through the stack of each task in each of its rounds.
+local function serve(stream, peer, handler)
+  if connected(stream) then return handler(stream, peer) end
 end
 
 --- Gives a connection to who waits for one, or keeps it until somebody does.
@@ -142,11 +136,19 @@ local function onaccept(self, bev, peer)
   end
   stream:set_timeout(self.timeout)
   if self.handler then
+    local function last()
+      stream:close()
+      ended(self)
+    end
     self.count = self.count + 1
-    start(self.base, peer, serve, self, stream, peer)
+    if self.tls then
+      start(self.base, peer, last, serve, stream, peer, self.handler)
+    else
+      start(self.base, peer, last, self.handler, stream, peer)
+    end
     limit(self)
   elseif self.tls then
-    start(self.base, peer, shake, self, stream, peer)
+    start(self.base, peer, nil, shake, self, stream, peer)
   else
     offer(self, stream, peer)
   end
