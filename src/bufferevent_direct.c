@@ -472,7 +472,7 @@ static void keep (Desk *desk) {
 bool levL_pushpiece (lua_State *L, lev_Bufferevent *b, size_t n) {
   Desk *desk = b->o.base->desk;
   const char *at;
-  if (desk == NULL || desk->reader != b)
+  if (desk == NULL || desk->reader != b || desk->len == 0)
     return false;
   at = desk->at;
   n = n < desk->len ? n : desk->len;

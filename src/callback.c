@@ -101,12 +101,14 @@ void levL_collect (lua_State *L) {
 #endif
 
 /* What is called through the door: f(object, data), or without an f the user
-   value 'uv' of the object, with it and with its user value 'arg', if any. */
+   value 'uv' of the object, with it and with its user value 'arg', if any; or
+   'go', if it needs no protection. */
 typedef struct Call {
   lua_CFunction f;
   void *data;
   void (*undo) (void *data);
   int uv, arg;
+  lev_Go go;
 } Call;
 
 /* Pushes it for the object at an index; returns the number of arguments. */
@@ -167,7 +169,9 @@ static bool pass (lev_Object *o, const Call *c) {
   found = kept || (o->base == base && levL_find(L, o));
   if (found) {
     lua_pushcfunction(L, traceback);
-    ok = call(L, base, push(L, object, c), 0, object + 1) == LUA_OK;
+    ok = c->go && base->hook == NULL
+         ? c->go(L, object + 1, c->data)
+         : call(L, base, push(L, object, c), 0, object + 1) == LUA_OK;
   }
   if (!ok && c->undo)
     c->undo(c->data);
@@ -187,15 +191,23 @@ static bool pass (lev_Object *o, const Call *c) {
    a C function whenever libevent calls: it has room for LUA_MINSTACK values. */
 bool levL_protect (lev_Object *o, lua_CFunction f, void *data,
                    void (*undo) (void *data)) {
-  Call c = {f, data, undo, 0, 0};
+  Call c = {f, data, undo, 0, 0, NULL};
   return pass(o, &c);
+}
+
+/* The same without a protected call around it: go(L, message handler, data)
+   raises nothing itself, but returns false with an error on the stack. For a
+   host that has its own way of calling, f(object, data) as above. */
+void levL_go (lev_Object *o, lua_CFunction f, lev_Go go, void *data) {
+  Call c = {f, data, NULL, 0, 0, go};
+  pass(o, &c);
 }
 
 /* Calls the user value 'uv' of the object with it, and with its user value
    'arg', if that is not 0: there is nothing to make, and nothing that could
    fail before the call. */
 void levL_call (lev_Object *o, int uv, int arg) {
-  Call c = {NULL, NULL, NULL, uv, arg};
+  Call c = {NULL, NULL, NULL, uv, arg, NULL};
   pass(o, &c);
 }
 

@@ -266,6 +266,8 @@ void levL_collect (lua_State *L);
 
 bool levL_protect (lev_Object *o, lua_CFunction f, void *data,
                    void (*undo) (void *data));
+typedef bool (*lev_Go) (lua_State *L, int msgh, void *data);
+void levL_go (lev_Object *o, lua_CFunction f, lev_Go go, void *data);
 void levL_call (lev_Object *o, int uv, int arg);
 void levL_tell (lev_Base *base);
 

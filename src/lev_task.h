@@ -33,7 +33,7 @@ void levL_begin (lua_State *L, lev_Task *t, lev_Undo undo, void *object,
                  double timeout);
 bool levL_woken (lua_State *L, const lev_Task *t);
 void levL_wake (lev_Task *t);
-void levL_run (lua_State *L, lev_Task *t);
+void levL_run (lev_Object *o, lev_Task *t);
 double levL_optseconds (lua_State *L, int arg);
 
 void levL_opentaskstream (lua_State *L);

@@ -181,24 +181,42 @@ static bool begin (lua_State *L, lev_Task *t) {
   return true;
 }
 
-/* Runs a task that is ready: begins it, or ends its wait. */
-static void step (lua_State *L, lev_Task *t) {
-  const lev_Base *base = t->s->o.base;
+/* A task that has run. */
+typedef struct Ran {
+  lev_Task *t;
+  const lev_Base *base;
+  int status, n;              /* of lua_resume */
+} Ran;
+
+/* Runs a task that is ready: begins it, or ends its wait. True if it waits
+   again; raises nothing. */
+static bool resume (lua_State *L, lev_Task *t, Ran *r) {
   lev_TaskState *state = t->s->state;
   lev_Task *before = state->current;
-  int top = lua_gettop(L);
-  int status, n = t->n;
+  int n = t->n;
+  r->t = t;
+  r->base = t->s->o.base;
   t->n = 0;
   t->waiting = false;
   t->s->steps++;
   state->current = t;
-  status = lua_resume(t->thread, L, n, &n);
+  r->status = lua_resume(t->thread, L, n, &r->n);
   state->current = before;
-  if (status == LUA_YIELD && t->waiting)
-    return;
-  pushran(L, t, base);
-  after(L, top + 1, status, n);
+  return r->status == LUA_YIELD && t->waiting;
+}
+
+/* It does not wait any more: that is the end of it. */
+static void end (lua_State *L, const Ran *r) {
+  int top = lua_gettop(L);
+  pushran(L, r->t, r->base);
+  after(L, top + 1, r->status, r->n);
   lua_settop(L, top);
+}
+
+static void step (lua_State *L, lev_Task *t) {
+  Ran r;
+  if (!resume(L, t, &r))
+    end(L, &r);
 }
 
 /* Runs the first one of the queue. */
@@ -400,25 +418,49 @@ lev_Scheduler *levL_needscheduler (lua_State *L, int idx) {
   return s;
 }
 
-/* Ends its wait: it runs soon. C only. */
-void levL_wake (lev_Task *t) {
+/* Its wait ends as it should. */
+static void woken (lev_Task *t) {
   t->undo = NULL;
   t->due = HUGE_VAL;
   t->why = WOKEN;
+}
+
+/* Ends its wait: it runs soon. C only. */
+void levL_wake (lev_Task *t) {
+  woken(t);
   levL_enqueue(t);
 }
 
-/* The same in a callback of the loop: it runs at once. */
-void levL_run (lua_State *L, lev_Task *t) {
-  lev_Scheduler *s = t->s;
-  if (s->busy || s->state->current) {
+/* [1] Ran */
+static int callend (lua_State *L) {
+  end(L, lua_touserdata(L, 1));
+  return 0;
+}
+
+/* lua_resume catches what a task raises: only its end needs protection. */
+static bool go (lua_State *L, int msgh, void *data) {
+  lev_Task *t = data;
+  Ran r;
+  if (t->s->busy || t->s->state->current) {
     levL_wake(t);
-    return;
+    return true;
   }
-  t->undo = NULL;
-  t->due = HUGE_VAL;
-  t->why = WOKEN;
-  step(L, t);
+  woken(t);
+  if (resume(L, t, &r))
+    return true;
+  lua_pushcfunction(L, callend);
+  lua_pushlightuserdata(L, &r);
+  return lua_pcall(L, 1, 0, msgh) == LUA_OK;
+}
+
+/* [2] task */
+static int callgo (lua_State *L) {
+  return go(L, 0, lua_touserdata(L, 2)) ? 0 : lua_error(L);
+}
+
+/* The same in a callback of the loop's, for an object: it runs at once. */
+void levL_run (lev_Object *o, lev_Task *t) {
+  levL_go(o, callgo, go, t);
 }
 
 /* ====} */

@@ -73,22 +73,13 @@ static lev_Task *takewriter (Stream *s) {
   return t;
 }
 
-/* [1] bufferevent, [2] task */
-static int callrun (lua_State *L) {
-  levL_run(L, lua_touserdata(L, 2));
-  return 0;
-}
-
-static void run (lev_Bufferevent *b, lev_Task *t) {
-  levL_protect(&b->o, callrun, t, NULL);
-}
-
 static void onread (lev_Bufferevent *b) {
   Stream *s = tostream(b);
-  size_t n = inputlength(b);
-  if (s->reader && n >= s->need)
-    run(b, takereader(s));
-  else if (s->reader == NULL && n >= HIGH) {
+  if (s->reader) {
+    if (s->need == 1 || inputlength(b) >= s->need)
+      levL_run(&b->o, takereader(s));
+  }
+  else if (inputlength(b) >= HIGH) {
     s->paused = true;
     levL_disable(b, EV_READ);
   }
@@ -97,7 +88,7 @@ static void onread (lev_Bufferevent *b) {
 static void onwritten (lev_Bufferevent *b) {
   Stream *s = tostream(b);
   if (s->writer && !s->connecting && outputlength(b) <= s->low)
-    run(b, takewriter(s));
+    levL_run(&b->o, takewriter(s));
 }
 
 /* Both wait for the same end of it. They run in a turn of the loop. */
@@ -113,13 +104,13 @@ static void onevent (lev_Bufferevent *b, const lev_Happening *h) {
   if (h->what & BEV_EVENT_CONNECTED) {
     s->connecting = false;
     if (s->writer)
-      run(b, takewriter(s));
+      levL_run(&b->o, takewriter(s));
   }
   else if ((h->what & BEV_EVENT_EOF) && (h->what & BEV_EVENT_READING)
            && !s->connecting) {
     s->eof = true;
     if (s->reader)
-      run(b, takereader(s));
+      levL_run(&b->o, takereader(s));
   }
   else {
     s->err = h->what & BEV_EVENT_TIMEOUT ? ETIMEDOUT
@@ -427,8 +418,7 @@ static size_t needed (const Want *w, size_t len) {
 static int readmore (lua_State *L, int status, lua_KContext ctx);
 
 /* [1] stream, and what is wanted */
-static int readon (lua_State *L, int what) {
-  Stream *s = checkstream(L, 1);
+static int readon (lua_State *L, Stream *s, int what) {
   Want w;
   size_t len;
   int r;
@@ -438,6 +428,8 @@ static int readon (lua_State *L, int what) {
   levL_own(s->b->o.base);
   if (s->reader)
     return refuse(L, "busy");
+  if (what == SOME && levL_pushpiece(L, s->b, w.n))
+    return 1;
   len = inputlength(s->b);
   r = try(L, s, &w, len);
   if (r > 0)
@@ -450,10 +442,11 @@ static int readon (lua_State *L, int what) {
 }
 
 static int readmore (lua_State *L, int status, lua_KContext ctx) {
+  Stream *s = lua_touserdata(L, 1);
   (void)status;
-  if (!levL_woken(L, *checkstream(L, 1)->current))
+  if (!levL_woken(L, *s->current))
     return refuse(L, "timeout");
-  return readon(L, (int)ctx);
+  return readon(L, s, (int)ctx);
 }
 
 /* What begins to be searched may have changed since the last time. */
@@ -462,7 +455,7 @@ static int beginread (lua_State *L, int what) {
   lua_settop(L, 3);
   if (s->reader == NULL)
     s->from = 0;
-  return readon(L, what);
+  return readon(L, s, what);
 }
 
 /* stream:read([format [, max]]) -> string | nil, message, errno */
@@ -524,10 +517,12 @@ static int lev_stream_write (lua_State *L) {
     return pushfault(L, s);
   if (s->writer)
     return refuse(L, "busy");
-  if (!levL_stage(L, 2, last, s->b)) {
-    lua_getiuservalue(L, 1, UVBEV);
-    levL_senddata(L, last + 1, 2, last);
+  if (levL_stage(L, 2, last, s->b)) {   /* HIGH at the most, and all of it */
+    lua_settop(L, 1);
+    return 1;
   }
+  lua_getiuservalue(L, 1, UVBEV);
+  levL_senddata(L, last + 1, 2, last);
   lua_settop(L, 1);
   if (s->b == NULL || outputlength(s->b) <= HIGH)
     return 1;
