@@ -240,11 +240,7 @@ static lev_Changes *pushchanges (lua_State *L) {
     return lua_touserdata(L, -1);
   lua_pop(L, 1);
   c = levL_newobject(L, 3, &kind, sizeof(*c), NUSERVALUES);
-  lua_newtable(L);
-  lua_newtable(L);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  levL_newweak(L, "v");
   lua_setiuservalue(L, -2, BUFFERS);
   c->idle.prev = c->idle.next = &c->idle;
   c->changed.prev = c->changed.next = &c->changed;

@@ -23,7 +23,6 @@
 #include <unistd.h>
 
 #define ROOM (64 * 1024)        /* bytes that one turn reads, at the most */
-#define BURST (256 * 1024)      /* bytes that one turn writes, at the most */
 #define SINGLE 16384            /* bytes that libevent writes in one */
 #define LARGE 4096              /* from here on to move them takes longer than
                                    to make room for them where they belong */
@@ -157,8 +156,12 @@ static void sent (lev_Bufferevent *b, ssize_t n) {
     tell(b);
 }
 
+bool levL_isagain (int err) {
+  return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
+}
+
 static bool isfailure (ssize_t n) {
-  return n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+  return n < 0 && !levL_isagain(errno);
 }
 
 /* What is sent in several calls leaves in full packets, all the same. */
@@ -185,7 +188,7 @@ static ssize_t pour (lev_Bufferevent *b, size_t rest) {
   if (several)
     cork(fd, 1);
   evbuffer_unfreeze(bev->output, 1);
-  while (n > 0 && sum < BURST && waiting(b) > rest) {
+  while (n > 0 && sum < LEV_BURST && waiting(b) > rest) {
     n = evbuffer_write_atmost(bev->output, fd, -1);
     sum += n > 0 ? n : 0;
   }

@@ -28,13 +28,12 @@
    no more than 64 KiB of data come of them. */
 #define TAKEN (47 * 1024)
 
-/* What one turn writes, what leaves at once, and a record. */
-#define BURST (256 * 1024)
+/* What leaves at once, and a record. */
 #define ATONCE (64 * 1024)
 #define RECORD 16384
 
 /* What waits to be sent is less, or the peer wants answers and takes none. */
-#define HOARD (2 * BURST)
+#define HOARD (2 * LEV_BURST)
 
 /* What lies between the sockets and the sessions of a base. */
 struct lev_Counter {
@@ -121,10 +120,6 @@ static int fdof (const lev_Bufferevent *b) {
   return (int)b->bev->ev_read.ev_fd;
 }
 
-static bool isagain (int err) {
-  return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
-}
-
 static size_t lengthof (const struct evbuffer *buf) {
   return buf ? evbuffer_get_length(buf) : 0;
 }
@@ -155,7 +150,7 @@ static int sendraw (lev_Bufferevent *b) {
   Tls *t = b->tls;
   while (lengthof(t->raw) > 0) {
     int n = evbuffer_write_atmost(t->raw, fdof(b), -1);
-    if (n < 0 && isagain(errno))
+    if (n < 0 && levL_isagain(errno))
       return 0;
     if (n <= 0)
       return lost(t, n == 0 ? EIO : errno);
@@ -179,7 +174,7 @@ static int sendwire (lev_Bufferevent *b) {
     return 0;
   if (t->raw == NULL)
     n = send(fdof(b), w->p, len, MSG_NOSIGNAL);
-  if (n < 0 && !isagain(errno))
+  if (n < 0 && !levL_isagain(errno))
     return lost(t, errno);
   n = n < 0 ? 0 : n;
   if ((size_t)n < len && !store(&t->raw, w->p + n, len - (size_t)n, NULL))
@@ -410,7 +405,7 @@ static int takein (lev_Bufferevent *b, Counter *c, size_t most) {
   }
   if (n <= 0) {
     errno = n == 0 ? 0 : errno;
-    return n < 0 && isagain(errno) ? 0 : -1;
+    return n < 0 && levL_isagain(errno) ? 0 : -1;
   }
   t->session->in = c->in;
   t->session->nin = (size_t)n;
@@ -676,14 +671,14 @@ static ssize_t sealpiped (lev_Bufferevent *b, Counter *c, size_t most) {
   errno = 0;
   sum = left = evbuffer_write_atmost(b->bev->output, c->pipe[1],
                                      (ev_ssize_t)most);
-  if (sum <= 0 && isagain(errno))
+  if (sum <= 0 && levL_isagain(errno))
     return 0;
   if (sum == 0)
     errno = EIO;              /* a file is shorter than it was */
   while (left > 0) {
     ssize_t n = read(c->pipe[0], c->in, sizeof(c->in));
     int err = n > 0 ? seal(b, c->in, (size_t)n) : n < 0 ? errno : EIO;
-    if (err && !isagain(err)) {
+    if (err && !levL_isagain(err)) {
       closepipe(c);           /* with what is left in it */
       errno = err;
       return -1;
@@ -744,7 +739,7 @@ ssize_t levL_tlspour (lev_Bufferevent *b) {
   int err = sendraw(b), failed;
   evbuffer_unfreeze(output, 1);
   while (err == 0 && t->raw == NULL && lengthof(output) > 0
-         && lengthof(output) < left && len - lengthof(output) < BURST) {
+         && lengthof(output) < left && len - lengthof(output) < LEV_BURST) {
     left = lengthof(output);
     err = sealsome(b, c);
     failed = sendwire(b);

@@ -147,13 +147,6 @@ static const Option *findoption (const char *name) {
   return o->name ? o : NULL;
 }
 
-static struct timeval totime (lua_Number n) {
-  struct timeval tv;
-  tv.tv_sec = (time_t)n;
-  tv.tv_usec = (suseconds_t)((n - (lua_Number)tv.tv_sec) * 1e6);
-  return tv;
-}
-
 /* Sets what is ours, and tells libevent what is libevent's. False: libevent
    does not take it. The value is in its range. */
 bool levL_setdnsoption (lev_Dns *dns, const char *name, lua_Number value) {
@@ -162,7 +155,7 @@ bool levL_setdnsoption (lev_Dns *dns, const char *name, lua_Number value) {
   if (o == NULL)
     return false;
   if (o->field && o->time)
-    *(struct timeval *)((char *)dns + o->field) = totime(value);
+    *(struct timeval *)((char *)dns + o->field) = levL_totime(value);
   else if (o->field)
     *(int *)((char *)dns + o->field) = (int)value;
   if (o->evdns == NULL || dns->evdns == NULL)

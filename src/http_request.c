@@ -660,11 +660,7 @@ void levL_openrequest (lua_State *L) {
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kind);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TNIL) {
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    levL_newweak(L, "v");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
   }
   lua_pop(L, 1);

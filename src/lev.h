@@ -154,6 +154,7 @@ int levL_words (lua_State *L, int idx, int arg, const lev_Word *words);
 int levL_checkwords (lua_State *L, int arg, const lev_Word *words);
 int levL_checkword (lua_State *L, int arg, const lev_Word *words);
 void levL_pushwords (lua_State *L, int flags, const lev_Word *words);
+struct timeval levL_totime (double seconds);
 const struct timeval *levL_time (lua_State *L, int idx, int arg,
                                  struct timeval *tv);
 bool levL_isfalse (lua_State *L, int idx);
@@ -249,6 +250,7 @@ int levL_close (lua_State *L, const lev_Kind *kind);
 void levL_drop (lev_Object *o);
 int levL_tostring (lua_State *L, const char *tname, bool open);
 int levL_getbase (lua_State *L, const lev_Kind *kind);
+void levL_newweak (lua_State *L, const char *mode);
 void levL_newtype (lua_State *L, const char *tname, const luaL_Reg *methods,
                    const luaL_Reg *metamethods);
 void levL_addmethods (lua_State *L, const char *tname,

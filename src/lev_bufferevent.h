@@ -209,6 +209,9 @@ void levL_taketurn (lev_Bufferevent *b);
 
 /* {==== bufferevent_direct.c ==== */
 
+#define LEV_BURST (256 * 1024)  /* bytes that one turn writes, at the most */
+
+bool levL_isagain (int err);
 bool levL_gather (lev_Bufferevent *b);
 bool levL_gathered (lev_Bufferevent *b);
 bool levL_stage (lua_State *L, int first, int last, lev_Bufferevent *b);

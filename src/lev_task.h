@@ -34,6 +34,7 @@ void levL_begin (lua_State *L, lev_Task *t, lev_Undo undo, void *object,
 bool levL_woken (lua_State *L, const lev_Task *t);
 void levL_wake (lev_Task *t);
 void levL_run (lev_Object *o, lev_Task *t);
+int levL_nothing (lua_State *L, const char *message);
 double levL_optseconds (lua_State *L, int arg);
 
 void levL_opentaskstream (lua_State *L);

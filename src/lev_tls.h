@@ -34,7 +34,6 @@ enum { LEV_TLSOK,             /* done, or here are data */
        LEV_TLSFAILED };       /* see 'why' */
 
 typedef struct lev_Session {
-  const struct lev_Engine *engine;
   const char *in;             /* bytes of the peer's: all are used when... */
   size_t nin;                 /* ...more have to come */
   lev_Wire *wire;             /* where those for the peer go */

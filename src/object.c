@@ -94,11 +94,7 @@ static const char bases;      /* registry: bases by their addresses, weak */
 static void remember (lua_State *L, const lev_Base *base) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &bases) != LUA_TTABLE) {
     lua_pop(L, 1);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    levL_newweak(L, "v");
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &bases);
   }
@@ -208,6 +204,15 @@ lev_Base *levL_checkbase (lua_State *L, int arg) {
 /* ====} */
 
 /* {==== Types and objects ==== */
+
+/* Pushes a table with weak keys, "k", or values, "v". */
+void levL_newweak (lua_State *L, const char *mode) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, mode);
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+}
 
 /* A metatable whose __index holds the methods alone: no metamethod can be
    called as one, or taken away from a script's reach. */

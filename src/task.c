@@ -209,11 +209,8 @@ static int result (lua_State *L, int task) {
     }
     return t->n;
   }
-  if (t->state == CANCELLED) {
-    lua_pushnil(L);
-    lua_pushliteral(L, "cancelled");
-    return 2;
-  }
+  if (t->state == CANCELLED)
+    return levL_nothing(L, "cancelled");
   levL_setjoined(L, task);
   lua_getiuservalue(L, task, UVRESULT);
   return lua_error(L);
@@ -233,9 +230,7 @@ static int joined (lua_State *L, int status, lua_KContext ctx) {
   (void)status; (void)ctx;
   if (levL_woken(L, levL_taskstate(L)->current))
     return result(L, 1);
-  lua_pushnil(L);
-  lua_pushliteral(L, "timeout");
-  return 2;
+  return levL_nothing(L, "timeout");
 }
 
 /* [1] a task keeps one that joins it from another base, which may be garbage

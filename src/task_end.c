@@ -7,8 +7,6 @@
 */
 #include "lev_scheduler.h"
 
-#include <math.h>
-
 #define LEV_UNJOINED "libevent.Unjoined"        /* scripts never see one */
 
 #define QUIET 0.1             /* seconds in which no task runs */
@@ -144,6 +142,14 @@ void levL_finishtask (lua_State *L, int task, int state) {
   callmore(L, task, WATCH);
 }
 
+/* Its coroutine, if it has one, is not its own any more. */
+static void dropthread (lua_State *L, int task) {
+  lev_Task *t = lua_touserdata(L, task);
+  t->thread = t->running = NULL;
+  lua_pushnil(L);
+  lua_setiuservalue(L, task, UVTHREAD);
+}
+
 /* Keeps its coroutine for another task. What is on it has been taken. */
 void levL_recycle (lua_State *L, int task) {
   lev_Task *t = lua_touserdata(L, task);
@@ -156,29 +162,18 @@ void levL_recycle (lua_State *L, int task) {
     lua_rawseti(L, -2, ++s->idle);
     lua_pop(L, 2);
   }
-  t->thread = t->running = NULL;
-  lua_pushnil(L);
-  lua_setiuservalue(L, task, UVTHREAD);
-}
-
-static void dropthread (lua_State *L, int task) {
-  lev_Task *t = lua_touserdata(L, task);
-  t->thread = t->running = NULL;
-  t->n = 0;
-  lua_pushnil(L);
-  lua_setiuservalue(L, task, UVTHREAD);
+  dropthread(L, task);
 }
 
 /* Has the collector find out soon who can be joined no more; it takes no more
    than a small part of all time. */
 static void hurry (lev_Scheduler *s) {
   double wait = s->collected - levL_seconds();
-  struct timeval tv = {0, 0};
+  struct timeval tv;
   if (s->o.base == NULL || event_pending(&s->collector, EV_TIMEOUT, NULL))
     return;
   wait = wait > PAUSE ? wait : PAUSE;
-  tv.tv_sec = (time_t)wait;
-  tv.tv_usec = (suseconds_t)((wait - (double)tv.tv_sec) * 1e6);
+  tv = levL_totime(wait);
   if (event_add(&s->collector, &tv) < 0)
     event_active(&s->collector, EV_TIMEOUT, 1);
 }

@@ -393,11 +393,7 @@ lev_Scheduler *levL_needscheduler (lua_State *L, int idx) {
   lua_setiuservalue(L, -2, UVTASKS);
   lua_newtable(L);
   lua_setiuservalue(L, -2, UVERRORS);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  levL_newweak(L, "k");
   lua_setiuservalue(L, -2, UVFAILED);
   lua_createtable(L, LEV_POOL, 0);
   lua_setiuservalue(L, -2, UVPOOL);

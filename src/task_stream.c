@@ -150,15 +150,9 @@ static Stream *checkstream (lua_State *L, int arg) {
   return levL_checkobject(L, arg, &kind);
 }
 
-static int refuse (lua_State *L, const char *message) {
-  lua_pushnil(L);
-  lua_pushstring(L, message);
-  return 2;
-}
-
 static int pushfault (lua_State *L, const Stream *s) {
   if (s->b == NULL)
-    return refuse(L, "closed");
+    return levL_nothing(L, "closed");
   return levL_refuse(L, s->err, s->why);
 }
 
@@ -193,7 +187,7 @@ static int awaitinput (lua_State *L, Stream *s, size_t need,
                        lua_KFunction k, lua_KContext ctx) {
   lev_Task *t;
   if (s->reader)
-    return refuse(L, "busy");
+    return levL_nothing(L, "busy");
   t = here(L, s, "stream:read");
   if (s->paused) {
     int err = enable(L, s);
@@ -211,7 +205,7 @@ static int awaitinput (lua_State *L, Stream *s, size_t need,
 static int awaitoutput (lua_State *L, Stream *s, size_t low, lua_KFunction k) {
   lev_Task *t;
   if (s->writer)
-    return refuse(L, "busy");
+    return levL_nothing(L, "busy");
   t = here(L, s, "stream:write");
   s->writer = t;
   s->low = low;
@@ -226,7 +220,7 @@ static int awaited (lua_State *L, int status, lua_KContext ctx) {
   const Stream *s = lua_touserdata(L, 1);
   (void)status; (void)ctx;
   if (!levL_woken(L, *s->current))
-    return refuse(L, "timeout");
+    return levL_nothing(L, "timeout");
   if (s->b == NULL || s->err)
     return pushfault(L, s);
   lua_settop(L, 1);
@@ -308,7 +302,7 @@ static int readline (lua_State *L, Stream *s, size_t len, int what,
     at = find(s, "\n", 1);
   if (at < 0) {
     if (len > max + (s->eof ? 0 : 1))   /* its end can be two bytes */
-      return refuse(L, "line too long");
+      return levL_nothing(L, "line too long");
     s->from = len;
     return s->eof && len > 0 ? take(L, s, len) : 0;
   }
@@ -316,7 +310,7 @@ static int readline (lua_State *L, Stream *s, size_t len, int what,
   if (line > 0 && (end ? end[-1] : byteat(s, line - 1)) == '\r')
     line--;
   if (line > max)
-    return refuse(L, "line too long");
+    return levL_nothing(L, "line too long");
   if (what == WHOLELINE)
     return take(L, s, (size_t)at + 1);
   if (end)
@@ -330,13 +324,13 @@ static int readuntil (lua_State *L, Stream *s, size_t len, const char *what,
                       size_t size, size_t max) {
   ev_ssize_t at = find(s, what, size);
   if (at > 0 && (size_t)at > max)
-    return refuse(L, "too long");
+    return levL_nothing(L, "too long");
   if (at >= 0) {
     take(L, s, (size_t)at);
     return drop(L, s, size);
   }
   s->from = len >= size ? len - size + 1 : 0;
-  return len >= size && len - size + 1 > max ? refuse(L, "too long") : 0;
+  return len >= size && len - size + 1 > max ? levL_nothing(L, "too long") : 0;
 }
 
 static int readbytes (lua_State *L, Stream *s, size_t len, size_t n) {
@@ -347,7 +341,7 @@ static int readbytes (lua_State *L, Stream *s, size_t len, size_t n) {
 
 static int readall (lua_State *L, Stream *s, size_t len, size_t max) {
   if (len > max)
-    return refuse(L, "too long");
+    return levL_nothing(L, "too long");
   return s->eof ? take(L, s, len) : 0;
 }
 
@@ -424,10 +418,10 @@ static int readon (lua_State *L, Stream *s, int what) {
   int r;
   checkwant(L, what, &w);
   if (s->b == NULL)
-    return refuse(L, "closed");
+    return levL_nothing(L, "closed");
   levL_own(s->b->o.base);
   if (s->reader)
-    return refuse(L, "busy");
+    return levL_nothing(L, "busy");
   if (what == SOME && levL_pushpiece(L, s->b, w.n))
     return 1;
   len = inputlength(s->b);
@@ -437,7 +431,7 @@ static int readon (lua_State *L, Stream *s, int what) {
   if (s->err)
     return pushfault(L, s);
   if (s->eof)
-    return refuse(L, "eof");
+    return levL_nothing(L, "eof");
   return awaitinput(L, s, needed(&w, len), readmore, what);
 }
 
@@ -445,7 +439,7 @@ static int readmore (lua_State *L, int status, lua_KContext ctx) {
   Stream *s = lua_touserdata(L, 1);
   (void)status;
   if (!levL_woken(L, *s->current))
-    return refuse(L, "timeout");
+    return levL_nothing(L, "timeout");
   return readon(L, s, (int)ctx);
 }
 
@@ -516,7 +510,7 @@ static int lev_stream_write (lua_State *L) {
   if (s->b == NULL || s->err)
     return pushfault(L, s);
   if (s->writer)
-    return refuse(L, "busy");
+    return levL_nothing(L, "busy");
   if (levL_stage(L, 2, last, s->b)) {   /* HIGH at the most, and all of it */
     lua_settop(L, 1);
     return 1;
@@ -636,7 +630,7 @@ static int lev_stream_bufferevent (lua_State *L) {
 static int forward (lua_State *L, const char *name) {
   Stream *s = checkstream(L, 1);
   if (s->b == NULL)
-    return refuse(L, "closed");
+    return levL_nothing(L, "closed");
   lua_getiuservalue(L, 1, UVBEV);
   lua_replace(L, 1);
   lua_getfield(L, 1, name);
@@ -655,9 +649,9 @@ static int lev_stream_starttls (lua_State *L) {
   int n;
   lua_settop(L, 3);
   if (s->writer)
-    return refuse(L, "busy");
+    return levL_nothing(L, "busy");
   if (s->b == NULL)
-    return refuse(L, "closed");
+    return levL_nothing(L, "closed");
   here(L, s, "stream:starttls");
   lua_pushvalue(L, 1);
   lua_insert(L, 1);           /* it stays where it is found */
@@ -698,7 +692,7 @@ static int lev_stream_detach (lua_State *L) {
   if (b == NULL || s->err)
     return pushfault(L, s);
   if (s->reader || s->writer)
-    return refuse(L, "busy");
+    return levL_nothing(L, "busy");
   lua_getiuservalue(L, 1, UVBEV);
   levL_clear(b);
   unhook(s);

@@ -54,13 +54,7 @@ bool levL_armtimes (lev_Scheduler *s) {
   if (s->times[0].at >= s->armed)
     return true;
   left = s->times[0].at - levL_seconds();
-  left = left > 0 ? left < 1e9 ? left : 1e9 : 0;
-  tv.tv_sec = (time_t)left;
-  tv.tv_usec = (suseconds_t)ceil((left - (double)tv.tv_sec) * 1e6);
-  if (tv.tv_usec >= 1000000) {
-    tv.tv_sec++;
-    tv.tv_usec = 0;
-  }
+  tv = levL_totime(left > 0 ? left < 1e9 ? left : 1e9 : 0);
   s->o.base->timed = true;
   levL_freshen(s->o.base);
   if (event_add(&s->timer, &tv) < 0)

@@ -17,7 +17,7 @@ const char levL_cancelled;
 /* {==== Waiting ==== */
 
 /* Pushes what a task that is stopped raises. */
-void levL_pushstop (lua_State *L, const lev_Task *t) {
+static void pushstop (lua_State *L, const lev_Task *t) {
   if (t->stop == &levL_cancelled) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &levL_cancelled);
     return;
@@ -33,7 +33,7 @@ void levL_pushstop (lua_State *L, const lev_Task *t) {
 
 static int raisestop (lua_State *L, int status, lua_KContext ctx) {
   (void)status; (void)ctx;
-  levL_pushstop(L, levL_taskstate(L)->current);
+  pushstop(L, levL_taskstate(L)->current);
   return lua_error(L);
 }
 
@@ -117,6 +117,13 @@ bool levL_woken (lua_State *L, const lev_Task *t) {
   return t->why == WOKEN;
 }
 
+/* What a wait returns that has come to nothing. */
+int levL_nothing (lua_State *L, const char *message) {
+  lua_pushnil(L);
+  lua_pushstring(L, message);
+  return 2;
+}
+
 /* Seconds, or LEV_FOREVER for nil. */
 double levL_optseconds (lua_State *L, int arg) {
   lua_Number n;
@@ -136,9 +143,7 @@ static int waited (lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   if (levL_woken(L, levL_taskstate(L)->current))
     return lua_gettop(L) - (int)ctx;
-  lua_pushnil(L);
-  lua_pushliteral(L, "timeout");
-  return 2;
+  return levL_nothing(L, "timeout");
 }
 
 /* task.here(name) -> task: for a function in Lua that waits */
@@ -215,9 +220,7 @@ static int limited (lua_State *L, int status, lua_KContext ctx) {
     return lua_gettop(L) - 2;
   if (lua_touserdata(L, -1) != l)
     return lua_error(L);
-  lua_pushnil(L);
-  lua_pushliteral(L, "timeout");
-  return 2;
+  return levL_nothing(L, "timeout");
 }
 
 /* task.deadline(seconds, f, ...) -> what f returns | nil, "timeout" */

@@ -152,11 +152,7 @@ static const luaL_Reg functions[] = {
 
 /* [-1] libevent.core.task */
 void levL_opentaskwrap (lua_State *L) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  levL_newweak(L, "k");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &inner);
   levL_addtaskfields(L, functions);
 }

@@ -165,6 +165,17 @@ void levL_pushwords (lua_State *L, int flags, const lev_Word *words) {
 
 /* {==== Numbers ==== */
 
+struct timeval levL_totime (double seconds) {
+  struct timeval tv;
+  tv.tv_sec = (time_t)seconds;
+  tv.tv_usec = (suseconds_t)((seconds - (double)tv.tv_sec) * 1e6 + 0.5);
+  if (tv.tv_usec >= 1000000) {
+    tv.tv_usec -= 1000000;
+    tv.tv_sec++;
+  }
+  return tv;
+}
+
 /* Seconds to a timeval; nil is NULL: no time. Far above any use and far
    below an overflow of the sums that libevent forms: 2^31-1 seconds. */
 const struct timeval *levL_time (lua_State *L, int idx, int arg,
@@ -176,12 +187,7 @@ const struct timeval *levL_time (lua_State *L, int idx, int arg,
   n = lua_tonumber(L, idx);
   if (lua_type(L, idx) != LUA_TNUMBER || !(n >= 0 && n <= INT32_MAX))
     levL_expected(L, idx, arg, "seconds from 0 to 2147483647");
-  tv->tv_sec = (time_t)n;
-  tv->tv_usec = (suseconds_t)((n - (lua_Number)tv->tv_sec) * 1e6 + 0.5);
-  if (tv->tv_usec >= 1000000) {
-    tv->tv_usec -= 1000000;
-    tv->tv_sec++;
-  }
+  *tv = levL_totime(n);
   return tv;
 }
 

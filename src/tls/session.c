@@ -187,7 +187,6 @@ static lev_Session *opensession (lev_Settings *t, const char *name,
   bool ok;
   if (s == NULL)
     return NULL;
-  s->s.engine = &levT_engine;
   s->settings = t;
   levT_hold(t, 1);
   s->ssl = SSL_new(t->ctx);
