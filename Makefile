@@ -149,7 +149,7 @@ $(BUILD):
 # The echo server, on the address of ADDRESS=... if given.
 run:
 	@scripts/dependencies build
-	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) --no-print-directory -s $(SIDE_BY_SIDE) all
 	@$(TREE) $(LUA) examples/echo_server.lua $(ADDRESS)
 
 test:

@@ -3,7 +3,7 @@
 -- them ask at a time.
 --   lua5.4 examples/crawler.lua url [limit]      (8)
 -- Try it: lua5.4 examples/static_server.lua some/directory &
---   lua5.4 examples/crawler.lua http://127.0.0.1:8080/
+--   lua5.4 examples/crawler.lua http://127.0.0.1:8081/
 local co = require "libevent.co"
 local http = require "libevent.http"
 
