@@ -646,8 +646,12 @@ static int forwardtls (lua_State *L) {
 /* stream:starttls(context [, hostname]) -> stream | nil, message, errno */
 static int lev_stream_starttls (lua_State *L) {
   Stream *s = checkstream(L, 1);
+  const struct lev_Context *c = levL_checkcontext(L, 2, 2);
+  lev_Name name;
   int n;
   lua_settop(L, 3);
+  name = levL_checkname(L, 3, 3);
+  levL_checknamed(L, 3, c, &name);
   if (s->writer)
     return levL_nothing(L, "busy");
   if (s->b == NULL)

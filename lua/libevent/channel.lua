@@ -333,6 +333,8 @@ WaitGroup.__index = WaitGroup
 ---@param count? integer 1 if nil
 ---@return libevent.WaitGroup group
 function WaitGroup:add(count)
+  expect.that(count == nil or math.type(count) == "integer" and count >= 0,
+              1, "add", "number of tasks expected")
   self.count = self.count + (count or 1)
   return self
 end

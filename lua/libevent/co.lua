@@ -49,6 +49,7 @@ function co.base() return baseof "co.base" end
 ---@param base? libevent.Base that of the task that runs if nil
 ---@return libevent.Task[] tasks
 function co.tasks(base)
+  expect.that(base == nil or isbase(base), 1, "tasks", "Base expected")
   return core.task.tasks(base)
 end
 
@@ -174,11 +175,13 @@ end
 ---@return integer? errno
 function co.wait(fd, what, timeout)
   expect.timeout(timeout, 3, "wait")
-  local task = here "co.wait"
-  return await(co.base():event(fd, what, function(event, words)
+  local task, base = here "co.wait", co.base()
+  local ok, made = pcall(base.event, base, fd, what, function(event, words)
     event:close()
     wake(task, words)
-  end), timeout)
+  end)
+  if not ok then expect.again(made, "wait", {}) end
+  return await(made, timeout)
 end
 
 --- Waits for a signal.
@@ -189,11 +192,13 @@ end
 ---@return integer? errno
 function co.signal(signal, timeout)
   expect.timeout(timeout, 2, "signal")
-  local task = here "co.signal"
-  return await(co.base():signal(signal, function(event)
+  local task, base = here "co.signal", co.base()
+  local ok, made = pcall(base.signal, base, signal, function(event)
     event:close()
     wake(task, true)
-  end), timeout)
+  end)
+  if not ok then expect.again(made, "signal", {}) end
+  return await(made, timeout)
 end
 
 --- Waits for a callback: begin(done) starts something that calls done(...),

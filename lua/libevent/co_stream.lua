@@ -9,26 +9,30 @@ local start = core.task.start
 local connected, newstream = core.task.connected, core.task.stream
 
 local TIMEOUT = 60                      -- seconds of connecting
+local FOREVER = 2147483647              -- seconds, the most there may be
 local PENDING = 64                      -- connections that nobody has accepted
 
 local streams = {}
 
---- Those of the options that have these names, and nothing else in them.
-local function pick(options, n, name, known)
-  expect.that(options == nil or type(options) == "table", n, name,
-              "table of options expected, got " .. type(options))
+--- A copy of options that have these names; and what is wrong with them.
+local function pick(options, known)
   local picked = {}
-  for key, value in pairs(options or {}) do
+  if options == nil then return picked end
+  if type(options) ~= "table" then
+    return picked, "table of options expected, got " .. type(options)
+  end
+  for key, value in pairs(options) do
     if not known[key] then
       local names = {}
       for option in pairs(known) do names[#names + 1] = option end
       table.sort(names)
-      expect.that(false, n, name, ("unknown option '%s' (known: %s)"):format(
-        tostring(key), table.concat(names, ", ")))
+      return picked, ("unknown option '%s' (known: %s)"):format(
+        tostring(key), table.concat(names, ", "))
     end
     picked[key] = value
   end
-  return picked
+  local wrong = expect.notseconds(picked.timeout)
+  return picked, wrong and "option 'timeout': " .. wrong
 end
 
 -- {==== Connecting ====
@@ -36,12 +40,13 @@ end
 local CONNECT = {timeout = true, tls = true, hostname = true, dns = true,
                  family = true, delay = true}
 
---- Begins to connect: to an address at once, to a name when that is known.
+--- Begins to connect: to an address at once, to a name when that is known. Its
+--- time is the task's, which waits.
 local function begin(bev, host, port, options)
   if not port then return bev:connect(host) end
   return bev:connect_hostname(host, port, {
     dns = options.dns, family = options.family, delay = options.delay,
-    timeout = options.timeout,
+    timeout = FOREVER,
   })
 end
 
@@ -54,12 +59,21 @@ end
 ---@return integer? errno
 function streams.connect(base, host, port, options)
   if type(port) == "table" then port, options = nil, port end
-  options = pick(options, port and 3 or 2, "connect", CONNECT)
-  options.timeout = options.timeout or TIMEOUT
+  local n = port and 3 or 2
+  local wrong
+  options, wrong = pick(options, CONNECT)
+  expect.that(not wrong, n, "connect", wrong)
   here "co.connect"
-  local bev = base:bufferevent(nil, {tls = options.tls,
-                                     hostname = options.hostname})
-  local ok, message, errno = begin(bev, host, port, options)
+  local done, bev = pcall(base.bufferevent, base, nil, {
+    tls = options.tls, hostname = options.hostname,
+  })
+  if not done then expect.again(bev, "connect", {[3] = n}) end
+  local ok, message, errno
+  done, ok, message, errno = pcall(begin, bev, host, port, options)
+  if not done then
+    bev:close()
+    expect.again(ok, "connect", {1, 2, 3})
+  end
   if not ok then
     bev:close()
     return nil, message, errno
@@ -70,7 +84,7 @@ function streams.connect(base, host, port, options)
   local _ <close> = setmetatable({}, {__close = function()
     if not ok then stream:bufferevent():close() end
   end})
-  stream:set_timeout(options.timeout)
+  stream:set_timeout(options.timeout or TIMEOUT)
   ok = nil
   ok, message, errno = connected(stream)
   if not ok then return nil, message, errno end
@@ -222,7 +236,9 @@ function streams.listen(base, address, handler, options)
   if type(handler) == "table" then handler, options, n = nil, handler, 2 end
   expect.that(handler == nil or type(handler) == "function", 2, "listen",
               "function expected, got " .. type(handler))
-  options = pick(options, n, "listen", LISTEN)
+  local wrong
+  options, wrong = pick(options, LISTEN)
+  expect.that(not wrong, n, "listen", wrong)
   local most = options.max_connections
   expect.that(most == nil or iscount(most), n, "listen",
               "option 'max_connections': number of connections expected")
@@ -232,11 +248,12 @@ function streams.listen(base, address, handler, options)
     count = 0, pending = {}, full = false,
   }, Listener)
   options.max_connections, options.timeout = nil, nil
-  local message, errno
-  self.listener, message, errno = base:listener(address, function(_, bev, peer)
-    onaccept(self, bev, peer)
-  end, options)
-  if not self.listener then return nil, message, errno end
+  local ok, listener, message, errno = pcall(
+    base.listener, base, address,
+    function(_, bev, peer) onaccept(self, bev, peer) end, options)
+  if not ok then expect.again(listener, "listen", {[4] = n}) end
+  self.listener = listener
+  if not listener then return nil, message, errno end
   return self
 end
 

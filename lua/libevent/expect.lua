@@ -21,12 +21,20 @@ function expect.text(value, n, name)
   return value
 end
 
---- Seconds, or nil for none.
-function expect.timeout(value, n, name)
+--- What is wrong with a timeout: nothing with seconds, or nil for none.
+function expect.notseconds(value)
   if value ~= nil and not (math.type(value) and value >= 0
                            and value <= 0x7fffffff) then
-    error(("bad argument #%d to '%s' (seconds expected, got %s)"):format(
-      n, name, math.type(value) and tostring(value) or type(value)), 3)
+    return "seconds expected, got "
+           .. (math.type(value) and tostring(value) or type(value))
+  end
+end
+
+--- Seconds, or nil for none.
+function expect.timeout(value, n, name)
+  local wrong = expect.notseconds(value)
+  if wrong then
+    error(("bad argument #%d to '%s' (%s)"):format(n, name, wrong), 3)
   end
 end
 
