@@ -403,16 +403,18 @@ end)
 describe("install", function()
   local names = {"socket", "socket.core", "socket.unix", "socket.http",
                  "socket.url", "ssl", "ssl.https"}
-  local before
+  local before, wrap, resume
 
   before_each(function()
-    before = {}
+    before, wrap, resume = {}, coroutine.wrap, coroutine.resume
     for _, name in ipairs(names) do before[name] = package.loaded[name] end
   end)
 
   after_each(function()
     for _, name in ipairs(names) do package.loaded[name] = before[name] end
     package.preload["ssl"] = nil
+    local coroutines = package.loaded.coroutine
+    coroutines.wrap, coroutines.resume = wrap, resume
   end)
 
   it("puts it in LuaSocket's place, for what is required then", function()
