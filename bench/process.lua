@@ -34,8 +34,15 @@ function process.core(role)
   return math.tointeger(cores[role == "server" and #cores or #cores - 1])
 end
 
+--- Ends it. nginx overlooks a signal that comes right before it waits.
 function process.stop(p)
-  os.execute(("kill %d 2>/dev/null"):format(p.pid))
+  os.execute(([[for signal in TERM TERM KILL; do
+      kill -$signal %d 2>/dev/null || exit
+      for _ in 1 2 3 4 5 6 7 8 9 10; do
+        grep -qs 'State:.[^ZX]' /proc/%d/status || exit
+        sleep 0.05
+      done
+    done]]):format(p.pid, p.pid))
   p.pipe:close()
 end
 
