@@ -352,10 +352,11 @@ describe("In a host program", function()
         co.spawn(base, function() co.stream(bev):close() end)
       ]], "closed"},
       ["nothing"] = {"", "open"},
-      ["setfd"] = {"bev:setfd(c) bev:setfd() assert(occupy(c))", "open"},
+      ["setfd"] = {"bev:setfd(c) keep(bev:setfd()) assert(occupy(c))",
+                   "open"},
       ["setfd and close"] = {"bev:setfd(c):close() assert(occupy(c))",
                              "closed"},
-      ["setfd without one"] = {"kept = bev:setfd()", "open"},
+      ["setfd without one"] = {"keep(bev:setfd())", "open"},
       ["setfd without one, and close"] = {"bev:setfd():close()", "closed"},
       ["setfd, and a connect that fails"] = {
         "assert(not bev:setfd():connect 'unix:/nowhere/at/all') bev:close()",
@@ -365,6 +366,8 @@ describe("In a host program", function()
       it("leaves its descriptor to libevent after " .. what, function()
         says(("after the loop: %s open\nat last: closed open\n")
                :format(case[2]), ([[
+          local kept = {}
+          local function keep(bev) kept[#kept + 1] = bev end
           local function give(keeps)
             local a, b = libevent.socketpair()
             local c = libevent.socketpair()
@@ -374,7 +377,7 @@ describe("In a host program", function()
           end
           give(false)
           give(true)
-          base:timer(stop):add(0.02)
+          base:timer(function() stop(kept) end):add(0.02)
         ]]):format(case[1]))
       end)
     end
