@@ -100,10 +100,12 @@ local function events(req)
   browsers[updates], looking = true, looking + 1
   local _ <close> = setmetatable({}, {__close = function()
     browsers[updates], looking = nil, looking - 1
+    publish("looking", looking)
   end})
   req:send_reply_start(200, nil, {["Content-Type"] = "text/event-stream",
                                   ["Cache-Control"] = "no-store"})
   for _, event in pairs(last) do updates:put(event) end
+  publish("looking", looking)
   for event in updates:values() do
     if not req:send_reply_chunk(event) then return end
   end
@@ -128,7 +130,6 @@ co.run(function()
   io.stdout:write("live page on ", server:sockname(), "\n"):flush()
 
   co.spawn(every, 1, "clock", function() return os.date "%H:%M:%S" end)
-  co.spawn(every, 0.5, "looking", function() return looking end)
   co.spawn(every, 0.5, "memory", function()
     return ("%.0f"):format(collectgarbage "count")
   end)
