@@ -130,6 +130,26 @@ describe("In a host program", function()
       ]])
     end)
 
+    it("is called for a task that has something to read", function()
+      says("hello\t1\ntold: oh no\n", [[
+        base:set_error_cb(function(e) print("told: " .. e:match "oh no") end)
+        local co = require "libevent.co"
+        co.spawn(base, function()
+          local a, b = co.pair()
+          co.spawn(function()
+            b:write "hello\n"
+            co.sleep(0.01)
+            a:close()
+            b:close()
+          end)
+          sethook(true)
+          print(a:read(), (select(2, hooks())))
+          sethook(false)
+          error "oh no"
+        end)
+      ]])
+    end)
+
     it("sees the host's own calls, and leaves errors as they are", function()
       says("told: oh no\n2\n0\tx\n2\t0\n", [[
         sethook(true)

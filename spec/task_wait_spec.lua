@@ -797,6 +797,53 @@ local metamethods = {
   __close = function(x) local _ <close> = x end,
 }
 
+describe("co.resume", function()
+  before_each(t.start)
+  after_each(t.finish)
+
+  tells("is coroutine.resume for a coroutine that may wait", function()
+    local thread = coroutine.create(function(...)
+      co.sleep(0.001)
+      local a, b = coroutine.yield(select("#", ...), ...)
+      co.sleep(0.001)
+      return a, b
+    end)
+    assert.same({true, 2, nil, "x", n = 4},
+                table.pack(co.resume(thread, nil, "x")))
+    assert.equal("suspended", coroutine.status(thread))
+    assert.same({true, 1, nil, n = 3}, table.pack(co.resume(thread, 1)))
+    assert.same({false, "cannot resume dead coroutine", n = 2},
+                table.pack(co.resume(thread)))
+  end)
+
+  tells("returns errors, and leaves the variables as they are", function()
+    local log, object = {}, {}
+    local thread = coroutine.create(function()
+      local _ <close> = closes(log, "closed")
+      co.sleep(0)
+      error(object)
+    end)
+    local ok, err = co.resume(thread)
+    assert.is_false(ok)
+    assert.equal(object, err)
+    assert.same({}, log)
+    assert.is_false(coroutine.close(thread))
+    assert.same({"closed"}, log)
+  end)
+
+  tells("does not resume one in which another task waits", function()
+    local thread = coroutine.create(function()
+      co.sleep(0.005)
+      return "done"
+    end)
+    local task = co.spawn(co.resume, thread)
+    co.sleep(0.001)
+    assert.same({false, "cannot resume non-suspended coroutine"},
+                {co.resume(thread)})
+    assert.same({true, "done"}, {task:join()})
+  end)
+end)
+
 describe("A task may wait", function()
   before_each(t.start)
   after_each(t.finish)
