@@ -540,6 +540,23 @@ create["libevent.Stream"] = function()
   return one_
 end
 
+--- One end says something, and the other one reads it in several ways.
+local function talked()
+  local b, a, c = streams()
+  if not c then return end
+  spawn(b, function()
+    try(a, "write", "one;two\nthree\n")
+    if random(2) == 1 then try(a, "shutdown") end
+  end)
+  spawn(b, function()
+    try(c, "read_until", ";")
+    try(c, "read", one {"l", "L", 3})
+    try(c, "read_some", 2)
+    try(c, "read", one {"l", "a", 1})
+  end)
+  for _ = 1, random(6) do try(b, "loop", "nonblock") end
+end
+
 --- Both ends begin with TLS, as they should.
 local function secured()
   local b, a, c = streams()
@@ -573,6 +590,7 @@ action(4, function()            -- tasks, and their streams
   local task = create["libevent.Task"]()
   create["libevent.Stream"]()
   if random(4) == 1 then secured() end
+  if random(4) == 1 then talked() end
   for _ = 1, random(0, 6) do try(base(), "loop", "nonblock") end
   if random(3) == 1 then try(task, "cancel") end
 end)
