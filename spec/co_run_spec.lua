@@ -90,6 +90,25 @@ describe("co.run", function()
     assert.is_nil(text:find("stack traceback:.*stack traceback:"))
   end)
 
+  it("raises it at once when another task waits for both of them", function()
+    local base = tasks.base()
+    local ended = false
+    local ok, err = pcall(co.run, base, function()
+      local me = co.current()
+      co.spawn(function() co.select {me} end)
+      co.spawn(function()
+        co.sleep(0.2)
+        ended = true
+      end)
+      co.sleep(0.001)
+      error "oh no"
+    end)
+    base:close()
+    assert.is_false(ok)
+    assert.matches("oh no", err, 1, true)
+    assert.is_false(ended)
+  end)
+
   it("raises objects as they are", function()
     local object = setmetatable({}, {__tostring = function() return "x" end})
     for _, value in ipairs {object, {}, 42, true, print} do

@@ -184,12 +184,21 @@ static int lev_task_claim (lua_State *L) {
   return levL_claim(L, 2);
 }
 
-/* task:watch(f): has f(task) called when it has ended */
-static int lev_task_watch (lua_State *L) {
+static int setfunction (lua_State *L, int key) {
   levL_checktask(L, 1);
   lua_settop(L, 2);
-  levL_settaskmore(L, 1, WATCH);
+  levL_settaskmore(L, 1, key);
   return 0;
+}
+
+/* task.last(task, f): has f(task) called when it has ended: for who makes it */
+static int lev_task_last (lua_State *L) {
+  return setfunction(L, LAST);
+}
+
+/* task.watch(task, f): the same for co.select, which may watch any */
+static int lev_task_watch (lua_State *L) {
+  return setfunction(L, WATCH);
 }
 
 /* [task] what its function has returned; or raises its error, of which nobody
@@ -379,6 +388,7 @@ static const luaL_Reg functions[] = {
   {"runs", lev_task_runs},
   {"tasks", lev_task_tasks},
   {"claim", lev_task_claim},
+  {"last", lev_task_last},
   {"watch", lev_task_watch},
   {NULL, NULL}
 };

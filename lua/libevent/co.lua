@@ -98,7 +98,7 @@ end}
 --- The first task, whose error ends the loop.
 local function spawnmain(base, f, ...)
   local main = co.spawn(base, f, ...)
-  core.task.watch(main, function(task)
+  core.task.last(main, function(task)
     if task:status() == "failed" then base:loopbreak() end
   end)
   return main
@@ -160,10 +160,10 @@ co.sleep = core.task.sleep
 local function forget(_, event) event:close() end
 
 --- Waits for an event that has been made for it.
-local function await(event, timeout)
+local function await(task, event, timeout)
   local ok, message, errno = event:add()
   if not ok then return nil, message, errno end
-  return wait(here "co.wait", forget, event, timeout)
+  return wait(task, forget, event, timeout)
 end
 
 --- Waits for a descriptor.
@@ -181,7 +181,7 @@ function co.wait(fd, what, timeout)
     wake(task, words)
   end)
   if not ok then expect.again(made, "wait", {}) end
-  return await(made, timeout)
+  return await(task, made, timeout)
 end
 
 --- Waits for a signal.
@@ -198,7 +198,7 @@ function co.signal(signal, timeout)
     wake(task, true)
   end)
   if not ok then expect.again(made, "signal", {}) end
-  return await(made, timeout)
+  return await(task, made, timeout)
 end
 
 --- Waits for a callback: begin(done) starts something that calls done(...),
