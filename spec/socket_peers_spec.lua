@@ -8,20 +8,12 @@ local foreign = require "spec.foreign"
 local lfs = require "lfs"
 local ltn12 = require "ltn12"
 local t = require "spec.helper"
+local tasks = require "spec.tasks"
 
 local SIZE = 800000
 local MANY = 20
 
---- Runs f as the first task, for no longer than 20 seconds.
-local function run(f)
-  co.run(function()
-    local done = co.deadline(20 * t.slow, function()
-      f()
-      return true
-    end)
-    assert(done, "the deadline has passed")
-  end)
-end
+local function run(f) tasks.within(20, f) end
 
 --- Runs f(i) in n tasks at once.
 local function many(n, f)

@@ -4,17 +4,9 @@
 local co = require "libevent.co"
 local socket = require "libevent.socket"
 local t = require "spec.helper"
+local tasks = require "spec.tasks"
 
---- Runs f(...) as the first task, for no longer than 5 seconds.
-local function run(f)
-  co.run(function()
-    local done = co.deadline(5 * t.slow, function()
-      f()
-      return true
-    end)
-    assert(done, "the deadline has passed")
-  end)
-end
+local function run(f) tasks.within(5, f) end
 
 --- The two ends of a connection.
 local function pair()
@@ -137,7 +129,7 @@ describe("A task that waits for libevent.socket", function()
     run(function()
       local a, b = pair()
       local server, u = assert(socket.bind("127.0.0.1", 0)), udp()
-      local tasks = {
+      local list = {
         co.spawn(function() return b:receive() end),
         co.spawn(function() return server:accept() end),
         co.spawn(function() return u:receive() end),
@@ -148,7 +140,7 @@ describe("A task that waits for libevent.socket", function()
       assert.same({nil, "busy"}, {u:receive()})
       assert.equal(3, b:send "abc")
       a:send "line\n"
-      assert.equal("line", tasks[1]:join())
+      assert.equal("line", list[1]:join())
       for _, s in ipairs {a, b, server, u} do s:close() end
     end)
   end)

@@ -47,6 +47,17 @@ function tasks.play(f, ...)
   return over(base, pcall(co.run, base, f, ...))
 end
 
+--- Runs f as the first task of co.run's own base, for so many seconds at most.
+function tasks.within(seconds, f)
+  co.run(function()
+    local done = co.deadline(seconds * t.slow, function()
+      f()
+      return true
+    end)
+    assert(done, "the deadline has passed")
+  end)
+end
+
 --- Of busted's 'it': one for what happens in a task.
 function tasks.tells(it)
   return function(sentence, f)

@@ -4,19 +4,21 @@
 
 local expect = {}
 
+--- Raises where the function was called whose caller calls this.
+local function blame(n, name, message)
+  error(("bad argument #%d to '%s' (%s)"):format(n, name, message), 4)
+end
+
 --- Raises the error of argument n of the function 'name' unless ok.
 function expect.that(ok, n, name, message)
-  if not ok then
-    error(("bad argument #%d to '%s' (%s)"):format(n, name, message), 3)
-  end
+  if not ok then blame(n, name, message) end
 end
 
 --- The string that argument n is; a number is one, as it is in Lua.
 function expect.text(value, n, name)
   if type(value) == "number" then return tostring(value) end
   if type(value) ~= "string" then
-    error(("bad argument #%d to '%s' (string expected, got %s)"):format(
-      n, name, type(value)), 3)
+    blame(n, name, "string expected, got " .. type(value))
   end
   return value
 end
@@ -33,9 +35,7 @@ end
 --- Seconds, or nil for none.
 function expect.timeout(value, n, name)
   local wrong = expect.notseconds(value)
-  if wrong then
-    error(("bad argument #%d to '%s' (%s)"):format(n, name, wrong), 3)
-  end
+  if wrong then blame(n, name, wrong) end
 end
 
 --- Raises an error of another function again, as one of the function 'name'
@@ -48,7 +48,7 @@ function expect.again(err, name, numbers)
   if n == 0 then
     error(("calling '%s' on bad self (%s)"):format(name, what), 3)
   end
-  error(("bad argument #%d to '%s' (%s)"):format(n, name, what), 3)
+  blame(n, name, what)
 end
 
 return expect
